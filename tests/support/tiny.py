@@ -1,0 +1,229 @@
+"""Tiny random checkpoints of four native architectures, saved to disk as a hub repository would be.
+
+Each is a few hundred kB: one or two layers, width 32 to 64, a byte-level tokenizer of our own.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    CLIPImageProcessor,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessor,
+    Gemma3Processor,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessor,
+    SmolVLMProcessor,
+)
+
+TEMPLATE = (
+    "{% for message in messages %}<|start|>{{ message.role }}\n"
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}"
+    "{% if part.type == 'image' %}IMAGE{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}{% endif %}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+
+
+def tokenizer(image_marker: str, **special: str) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer; `special` names extra tokens, such as image_token="<image>"."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens(["<|start|>", "<|end|>", *special.values()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|end|>",
+        pad_token="<|end|>",
+        extra_special_tokens=special,
+        chat_template=TEMPLATE.replace("IMAGE", image_marker),
+    )
+
+
+def _text(words: int, **changes: object) -> dict[str, object]:
+    return {
+        "vocab_size": words,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "bos_token_id": None,
+        "eos_token_id": 257,
+        "pad_token_id": 257,
+        **changes,
+    }
+
+
+def llava(folder: Path) -> None:
+    """CLIP tower, one linear-GELU-linear projector, Llama."""
+    words = tokenizer("<image>", image_token="<image>")
+    vision = {
+        "model_type": "clip_vision_model",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 28,
+        "patch_size": 14,
+        "projection_dim": 64,
+    }
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config={"model_type": "llama", **_text(len(words))},
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        image_seq_length=4,
+    )
+    pixels = CLIPImageProcessor(
+        size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, do_convert_rgb=True
+    )
+    LlavaProcessor(
+        image_processor=pixels,
+        tokenizer=words,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=words.chat_template,
+    ).save_pretrained(folder)
+    _save(LlavaForConditionalGeneration, config, folder)
+
+
+def smolvlm(folder: Path) -> None:
+    """SigLIP-like tower with image splitting, pixel shuffle, Llama."""
+    words = tokenizer(
+        "<image>",
+        image_token="<image>",
+        fake_image_token="<fake_token_around_image>",
+        global_image_token="<global-img>",
+        end_of_utterance_token="<end_of_utterance>",
+        video_token="<video>",
+    )
+    vision = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    config = SmolVLMConfig(
+        vision_config=vision,
+        text_config={"model_type": "llama", **_text(len(words))},
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=257,
+    )
+    pixels = SmolVLMImageProcessor(
+        size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True
+    )
+    _save_processor(SmolVLMProcessor, pixels, words, folder, image_seq_len=4)
+    _save(SmolVLMForConditionalGeneration, config, folder)
+
+
+def qwen2_5_vl(folder: Path) -> None:
+    """Window-attention tower of native resolution, patch merger, Qwen2 with rotary positions."""
+    words = tokenizer(
+        "<|vision_start|><|image_pad|><|vision_end|>",
+        image_token="<|image_pad|>",
+        video_token="<|video_pad|>",
+        vision_start="<|vision_start|>",
+        vision_end="<|vision_end|>",
+    )
+    ids = {name: words.convert_tokens_to_ids(text) for name, text in words.special_tokens_map.items()}
+    config = Qwen2_5_VLConfig(
+        vision_config={
+            "depth": 2,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_heads": 4,
+            "out_hidden_size": 64,
+            "patch_size": 14,
+            "window_size": 56,
+            "fullatt_block_indexes": [1],
+        },
+        text_config=_text(
+            len(words),
+            rope_parameters={
+                "rope_type": "default",
+                "mrope_section": [2, 3, 3],
+                "rope_theta": 10000.0,
+            },
+        ),
+        image_token_id=ids["image_token"],
+        video_token_id=ids["video_token"],
+        vision_start_token_id=ids["vision_start"],
+        vision_end_token_id=ids["vision_end"],
+    )
+    pixels = Qwen2VLImageProcessor(size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16})
+    _save_processor(Qwen2_5_VLProcessor, pixels, words, folder)
+    _save(Qwen2_5_VLForConditionalGeneration, config, folder)
+
+
+def gemma3(folder: Path) -> None:
+    """SigLIP tower, average pooling to 4 tokens, Gemma 3 with sliding-window layers."""
+    words = tokenizer(
+        "<start_of_image>",
+        boi_token="<start_of_image>",
+        eoi_token="<end_of_image>",
+        image_token="<image_soft_token>",
+    )
+    config = Gemma3Config(
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        text_config=_text(len(words), head_dim=16, sliding_window=16),
+        image_token_id=words.convert_tokens_to_ids("<image_soft_token>"),
+        boi_token_id=words.convert_tokens_to_ids("<start_of_image>"),
+        eoi_token_id=words.convert_tokens_to_ids("<end_of_image>"),
+        mm_tokens_per_image=4,
+    )
+    pixels = Gemma3ImageProcessor(size={"height": 32, "width": 32})
+    Gemma3Processor(
+        pixels, words, chat_template=words.chat_template, image_seq_length=4
+    ).save_pretrained(folder)
+    _save(Gemma3ForConditionalGeneration, config, folder)
+
+
+def _save_processor(kind: type, pixels: object, words: object, folder: Path, **extra: int) -> None:
+    """Writes the files of a processor whose class wants a video part that needs torchvision."""
+    from vlm.loading import without_video
+
+    without_video(kind)(
+        pixels, words, None, chat_template=getattr(words, "chat_template", None), **extra
+    ).save_pretrained(folder)
+
+
+def _save(kind: type, config: object, folder: Path) -> None:
+    torch.manual_seed(0)
+    model = kind(config).to(torch.float32)
+    model.generation_config.eos_token_id = 257
+    model.generation_config.pad_token_id = 257
+    model.save_pretrained(folder)
+
+
+BUILDERS: dict[str, Callable[[Path], None]] = {
+    "llava": llava,
+    "smolvlm": smolvlm,
+    "qwen2_5_vl": qwen2_5_vl,
+    "gemma3": gemma3,
+}

@@ -1,0 +1,226 @@
+"""What answers a conversation: the Backend protocol, the events it yields, the table of backends.
+
+In: messages, options and a cancel flag. Out: an iterator of `Progress`, `TextDelta` and one last
+`Finished`. Errors are raised, never yielded.
+"""
+
+import importlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from vlm.errors import RequestError, SettingError
+from vlm.messages import Message, Role
+from vlm.settings import GenerationOptions, Settings
+
+Stage = Literal["queued", "loading", "reading", "thinking"]
+Reason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is happening before the first word: "reading", image 2 of 3; "queued", 2 ahead."""
+
+    stage: Stage
+    current: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """The next piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Counts of tokens. `image_tokens` and `cached_tokens` are parts of `prompt_tokens`."""
+
+    prompt_tokens: int = 0
+    image_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time went, in seconds, and the peak of memory, in bytes.
+
+    queue: waiting for other answers; encode: images to features; prefill: reading the prompt;
+    first_token: from the start of the work to the first token; decode: from the first token to
+    the last. `peak_bytes` is of the accelerator, or of the whole process on a CPU.
+    """
+
+    queue: float = 0.0
+    encode: float = 0.0
+    prefill: float = 0.0
+    first_token: float = 0.0
+    decode: float = 0.0
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last event of every answer that did not fail."""
+
+    reason: Reason
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+
+
+Event = Progress | TextDelta | Finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a backend can take; checked before it runs, so that every backend refuses alike.
+
+    Attributes:
+        name: of the model, for people.
+        details: what else the header shows: precision, device.
+        images_per_turn: at most so many images in one message; None: no limit of its own.
+        context_length: tokens of prompt and answer together; None: unknown.
+        roles: of messages that may be sent.
+        streaming: whether text arrives piece by piece.
+    """
+
+    name: str
+    details: tuple[str, ...] = ()
+    images_per_turn: int | None = None
+    context_length: int | None = None
+    roles: tuple[Role, ...] = ("system", "user", "assistant")
+    streaming: bool = True
+
+
+def check_request(messages: Sequence[Message], capabilities: Capabilities) -> None:
+    """Refuses what the capabilities rule out, in the same words for every backend.
+
+    Raises:
+        RequestError: too many images in a message, or a role the model does not know.
+    """
+    limit = capabilities.images_per_turn
+    for message in messages:
+        if message.role not in capabilities.roles:
+            raise RequestError(
+                "role_not_taken", got=message.role, accepted=", ".join(capabilities.roles)
+            )
+        if limit is not None and len(message.images) > limit:
+            raise RequestError("too_many_images", got=len(message.images), limit=limit)
+
+
+class Backend(Protocol):
+    """Anything that answers a conversation."""
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        """Answers the conversation; ends within one step of `cancel`. Raises VLMError."""
+        ...
+
+    def capabilities(self) -> Capabilities:
+        """What this backend can take. May wait for its model to be loaded."""
+        ...
+
+    def close(self) -> None:
+        """Ends what runs and gives memory back."""
+        ...
+
+
+BACKENDS = {"local": "vlm.engine:open_engine"}
+"""Name in `VLM_BACKEND` -> `module:function(settings) -> Backend`, imported when it is chosen."""
+
+
+def open_backend(settings: Settings) -> Backend:
+    """Makes the backend that the settings name; this loads its model.
+
+    Raises:
+        SettingError: no backend has that name.
+        ModelError: its model cannot be loaded.
+    """
+    if settings.backend not in BACKENDS:
+        raise SettingError("unknown_backend", got=settings.backend, known=", ".join(BACKENDS))
+    module, function = BACKENDS[settings.backend].split(":")
+    return getattr(importlib.import_module(module), function)(settings)
+
+
+class DeferredBackend:
+    """A backend that is opened in the background, so that a page can be shown meanwhile.
+
+    A request that comes too early waits and says so. When opening failed, every request raises
+    the reason, and the next `start` tries again.
+    """
+
+    def __init__(self, open_it: Callable[[], Backend]) -> None:
+        self._open = open_it
+        self._lock = threading.Lock()
+        self._backend: Backend | None = None
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._settled = threading.Event()
+
+    @property
+    def state(self) -> Literal["idle", "loading", "ready", "failed"]:
+        """Where opening stands now."""
+        if self._thread is None:
+            return "idle"
+        if not self._settled.is_set():
+            return "loading"
+        return "ready" if self._error is None else "failed"
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why opening failed, if it did."""
+        return self._error
+
+    def start(self) -> None:
+        """Begins opening unless that is under way or done; returns at once."""
+        with self._lock:
+            if self.state in ("loading", "ready"):
+                return
+            self._error = None
+            self._settled.clear()
+            self._thread = threading.Thread(target=self._run, name="open-backend", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._backend = self._open()
+        except BaseException as error:  # handed on to whoever asks; nothing is swallowed
+            self._error = error
+        self._settled.set()
+
+    def opened(self) -> Backend:
+        """The backend itself, waiting for it if need be. Raises what opening raised."""
+        self.start()
+        self._settled.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._backend is not None
+        return self._backend
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        """See `Backend.stream`; says "loading" while the model is not there yet."""
+        self.start()
+        if not self._settled.is_set():
+            yield Progress("loading")
+        while not self._settled.wait(0.1):
+            if cancel.is_set():
+                yield Finished("cancelled")
+                return
+        yield from self.opened().stream(messages, options, cancel)
+
+    def capabilities(self) -> Capabilities:
+        """See `Backend.capabilities`; waits until the model is loaded."""
+        return self.opened().capabilities()
+
+    def close(self) -> None:
+        """Closes the backend if it was opened; waits for an opening that is under way."""
+        if self._thread is None:
+            return
+        self._settled.wait()
+        if self._backend is not None:
+            self._backend.close()

@@ -1,0 +1,20 @@
+"""`python -m vlm models`: what can be loaded by name, as a table."""
+
+from types import SimpleNamespace
+
+from vlm import families
+from vlm.settings import Parser, Settings, terminal_language
+from vlm.strings import say
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the arguments of this command: none."""
+
+
+def run(arguments: SimpleNamespace, settings: Settings) -> int:
+    """Prints one row a checkpoint, then how to load any other."""
+    language = terminal_language(settings)
+    for each in families.catalogue():
+        print(f"{each.name}\t{each.parameters:g} M\t{each.license}\t{say(each.good_at, language)}")
+    print(say("cli.any_model", language))
+    return 0

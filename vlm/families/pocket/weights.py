@@ -1,0 +1,235 @@
+"""Pocket's tensors on disk and in the model: names, shapes and how 4 bits become 16.
+
+On disk the language model is a 4-bit base plus an adapter. They are added here, tensor by tensor,
+in float32; tower and projector only change their names. Nothing is left over, missing or guessed:
+the files are compared with the model's own list of tensors first.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vlm.errors import ModelError
+from vlm.families.pocket.configuration import PocketConfig
+from vlm.families.pocket.modeling import PocketForConditionalGeneration
+
+INDEX = "model.safetensors.index.json"
+BLOCK = 32
+"""Columns that share a scale and a minimum."""
+RANK = 32
+"""Of the adapter."""
+
+RENAMES = (
+    # in the model, on disk: applied in this order
+    ("model.language_model.", "model."),
+    ("model.multi_modal_projector.layer_norm.", "0."),
+    ("model.multi_modal_projector.linear_1.", "1."),
+    ("model.multi_modal_projector.linear_2.", "3."),
+    ("model.vision_tower.stem.conv.", "_conv_stem."),
+    ("model.vision_tower.stem.norm.", "_bn0."),
+    ("model.vision_tower.head.conv.", "_conv_head."),
+    ("model.vision_tower.head.norm.", "_bn1."),
+    ("model.vision_tower.blocks.", "_blocks."),
+    (".expand.conv.", "._expand_conv."),
+    (".expand.norm.", "._bn0."),
+    (".depthwise.conv.", "._depthwise_conv."),
+    (".depthwise.norm.", "._bn1."),
+    (".project.conv.", "._project_conv."),
+    (".project.norm.", "._bn2."),
+)
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Where a tensor lies and how large it is."""
+
+    file: Path
+    shape: Shape
+
+
+def name_on_disk(name: str) -> str:
+    """The published name of one of the model's tensors."""
+    for ours, theirs in RENAMES:
+        name = name.replace(ours, theirs)
+    return name
+
+
+def parts_on_disk(name: str, shape: Shape) -> dict[str, Shape]:
+    """Names and shapes of the stored tensors that make up one tensor of the model."""
+    stored = name_on_disk(name)
+    if name.endswith("num_batches_tracked"):  # a frozen norm counts nothing
+        return {}
+    if "language_model" not in name or len(shape) == 1:
+        return {stored: shape}
+    rows, columns = shape
+    if "embed_tokens" in name:
+        return {f"{stored}.q8": shape, f"{stored}.scale": (rows, 1)}
+    base, module = (rows, columns // BLOCK), stored.removesuffix(".weight")
+    return {
+        f"{stored}.q4": (rows, columns // 2),
+        f"{stored}.scale": base,
+        f"{stored}.min": base,
+        f"{module}.lora_A.weight": (RANK, columns),
+        f"{module}.lora_B.weight": (rows, RANK),
+    }
+
+
+def unpack(name: str, shape: Shape, read: Callable[[str], Tensor]) -> Tensor:
+    """One tensor of the model in float32 (counters of batch norms: int64).
+
+    Args:
+        name: in the model.
+        shape: in the model.
+        read: a stored tensor by its name on disk.
+    """
+    parts = [read(part) for part in parts_on_disk(name, shape)]
+    match parts:
+        case []:
+            return torch.zeros(shape, dtype=torch.int64)
+        case [whole]:
+            return whole.float()
+        case [q8, scale]:
+            return q8.float().mul_(scale.float())
+        case [q4, scale, minimum, lora_a, lora_b]:
+            return dequantize(q4, scale, minimum) + lora_b.float() @ lora_a.float()
+    raise AssertionError(name)
+
+
+def dequantize(q4: Tensor, scale: Tensor, minimum: Tensor) -> Tensor:
+    """W = q * scale + minimum, for blocks of 32 columns.
+
+    Args:
+        q4: (rows, columns / 2), uint8. Within a block, byte j holds column j in its low half and
+            column j + 16 in its high half.
+        scale: (rows, columns / 32).
+        minimum: (rows, columns / 32).
+
+    Returns:
+        (rows, columns), float32.
+    """
+    pairs = q4.unflatten(1, (-1, BLOCK // 2))  # (rows, blocks, 16)
+    values = torch.cat((pairs & 15, pairs >> 4), dim=2).float()  # (rows, blocks, 32)
+    weight = values * scale.float().unsqueeze(2) + minimum.float().unsqueeze(2)
+    return weight.flatten(1)  # (rows, columns)
+
+
+def model_shapes(config: PocketConfig) -> dict[str, Shape]:
+    """Every tensor that the model needs; the tied head is not one of them."""
+    with torch.device("meta"):
+        model = PocketForConditionalGeneration(config)
+    tensors = model.state_dict()
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in tensors.items()
+        if name not in model.all_tied_weights_keys
+    }
+
+
+def load(folder: Path, config: PocketConfig, dtype: torch.dtype) -> dict[str, Tensor] | Path:
+    """The model's weights.
+
+    Args:
+        folder: of the checkpoint, packed or written by `save_pretrained`.
+        config: of the model.
+        dtype: of the tensors to make.
+
+    Returns:
+        A state dict of `dtype`, or the folder itself where there is nothing to unpack.
+
+    Raises:
+        ModelError: a file or a tensor is missing, damaged, unexpected or of the wrong shape.
+    """
+    stored = stored_tensors(folder)
+    if getattr(config, "quantization_config", None):  # other names and shapes; the loader checks
+        return folder
+    shapes = model_shapes(config)
+    if not any(name.endswith(".q4") for name in stored):
+        tied = {name: each for name, each in stored.items() if name != "lm_head.weight"}
+        check(tied, shapes, folder)
+        return folder
+    expected = [parts_on_disk(name, shape) for name, shape in shapes.items()]
+    check(stored, {name: shape for parts in expected for name, shape in parts.items()}, folder)
+    read = reader(stored)
+    state = {}
+    for name, shape in shapes.items():
+        tensor = unpack(name, shape, read)
+        state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return state
+
+
+def stored_tensors(folder: Path) -> dict[str, Stored]:
+    """Every tensor in the files that the index names (or in the one file), by its name on disk.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    index = folder / INDEX
+    if not index.exists():
+        return _headers(folder / "model.safetensors", named_in=folder)
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError("file_damaged", file=index, detail=error) from error
+    stored: dict[str, Stored] = {}
+    for name in names:
+        stored |= _headers(folder / name, named_in=index)
+    return stored
+
+
+def reader(stored: Mapping[str, Stored]) -> Callable[[str], Tensor]:
+    """A function that reads a stored tensor by its name on disk."""
+    files = {file: _open(file) for file in {each.file for each in stored.values()}}
+    return lambda name: files[stored[name].file].get_tensor(name)
+
+
+def check(found: Mapping[str, Stored], expected: Mapping[str, Shape], folder: Path) -> None:
+    """Raises ModelError unless the same tensors are found as expected, in the same shapes."""
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ModelError(
+            "tensors_missing",
+            folder=folder,
+            found=len(found),
+            expected=len(expected),
+            names=", ".join(missing[:3]),
+        )
+    if unexpected := sorted(found.keys() - expected.keys()):
+        raise ModelError(
+            "tensors_unexpected",
+            file=found[unexpected[0]].file,
+            found=len(found),
+            expected=len(expected),
+            names=", ".join(unexpected[:3]),
+        )
+    for name, shape in expected.items():
+        if found[name].shape != shape:
+            raise ModelError(
+                "tensor_shape",
+                file=found[name].file,
+                name=name,
+                found=found[name].shape,
+                expected=shape,
+            )
+
+
+def _headers(file: Path, named_in: Path) -> dict[str, Stored]:
+    if not file.exists():
+        raise ModelError("file_missing", file=file.name, index=named_in)
+    tensors = _open(file)
+    return {
+        name: Stored(file=file, shape=tuple(tensors.get_slice(name).get_shape()))
+        for name in tensors.keys()  # noqa: SIM118 - this is no mapping
+    }
+
+
+def _open(file: Path) -> safe_open:
+    try:
+        return safe_open(file, framework="pt", device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise ModelError("file_damaged", file=file, detail=error) from error

@@ -1,0 +1,339 @@
+"""From the name of a checkpoint to a model and a processor in memory.
+
+In: a folder, a hub id or a name of the catalogue. Out: `Loaded`. Remote code never runs, weights
+come from safetensors or restricted unpickling, and nothing missing is initialised at random.
+"""
+
+import contextlib
+import logging
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.errors as hub_errors
+import torch
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+from vlm import families, memory
+from vlm.errors import ModelError, SettingError, VLMError
+from vlm.families import Opened
+
+transformers.logging.set_verbosity_error()  # what matters is raised; the rest is noise to people
+transformers.logging.disable_progress_bar()
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to answer.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        processor: messages and images to the tensors of `model.generate`.
+        name: for people.
+        source: the folder or hub id it came from.
+        quantization: "none", "int8", "nf4" or "fp4".
+    """
+
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    name: str
+    source: str
+    quantization: str
+
+    @property
+    def precision(self) -> str:
+        """What the weights are held in: a number type, or the kind of quantisation."""
+        if self.quantization != "none":
+            return self.quantization
+        return str(self.model.dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """One part of a model and its counts of parameters."""
+
+    name: str
+    total: int
+    trainable: int
+    quantised: int
+
+
+def parts(model: PreTrainedModel) -> list[ModelPart]:
+    """The parts below the model's base, its output head, and the sum of all.
+
+    Packed weights count as the numbers they stand for. A tied head shares its weights and counts
+    0.
+    """
+    found: list[ModelPart] = []
+    seen: set[int] = set()
+    children = {**dict(model.base_model.named_children()), **dict(model.named_children())}
+    for name, child in children.items():
+        if child is model.base_model:
+            continue
+        found.append(_count(name, child, seen))
+    total = (sum(getattr(part, kind) for part in found) for kind in ("total", "trainable", "quantised"))
+    return [*found, ModelPart("total", *total)]
+
+
+def _count(name: str, module: torch.nn.Module, seen: set[int]) -> ModelPart:
+    total = trainable = quantised = 0
+    for parameter in module.parameters():
+        if id(parameter) in seen:
+            continue
+        seen.add(id(parameter))
+        packed = getattr(parameter, "quant_state", None)  # 4-bit: the shape it stands for
+        number = packed.shape.numel() if packed is not None else parameter.numel()
+        total += number
+        trainable += number if parameter.requires_grad else 0
+        quantised += number if packed is not None or parameter.dtype == torch.int8 else 0
+    return ModelPart(name, total, trainable, quantised)
+
+
+def load(
+    source: str, *, quantization: str = "auto", device: str = "auto", dtype: str = "auto"
+) -> Loaded:
+    """Loads a checkpoint.
+
+    Args:
+        source: a name of the catalogue, a folder, or a hub id.
+        quantization: "none", "int8", "nf4", "fp4", or "auto": none where it fits, else int8, else
+            nf4. Vision tower, projector and output head stay in 16 bits.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "auto", "bfloat16", "float16" or "float32", for what is not quantised.
+
+    Raises:
+        ModelError: the checkpoint is not there, not complete or not of a kind that can be loaded.
+        SettingError: no such device here.
+    """
+    place = choose_device(device)
+    number_type = choose_dtype(dtype, place)
+    name, source = source, families.resolve(source)
+    with model_errors(source):
+        opened = open_checkpoint(source, number_type)
+        skeleton = empty_model(opened.config)
+        if quantization == "auto":
+            quantization = memory.choose_quantization(skeleton, place)
+        settings = _bitsandbytes(skeleton, quantization)
+        model = _read_weights(type(skeleton), opened, number_type, place, settings)
+    return Loaded(model, opened.processor, Path(name).name, source, quantization)
+
+
+def open_checkpoint(source: str, dtype: torch.dtype) -> Opened:
+    """Configuration and processor of a checkpoint, and where its weights are.
+
+    Raises:
+        ModelError: a folder that holds no checkpoint.
+    """
+    family = families.find(source)
+    if family is not None:
+        return family.open(source, dtype=dtype)
+    _check_folder(source)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise ModelError("not_image_to_text", source=source, got=config.model_type)
+    return Opened(config=config, processor=load_processor(source, config), weights=source)
+
+
+def load_processor(source: str, config: transformers.PreTrainedConfig) -> ProcessorMixin:
+    """The processor of a checkpoint that transformers knows, without its video part.
+
+    The class follows from the configuration, never from a file's `auto_map`, so no checkpoint can
+    ask for remote code here.
+    """
+    if type(config) in PROCESSOR_MAPPING:
+        kind = without_video(PROCESSOR_MAPPING[type(config)])
+        processor = kind.from_pretrained(source, trust_remote_code=False)
+    else:
+        processor = AutoProcessor.from_pretrained(source, config=config, trust_remote_code=False)
+    if not hasattr(processor, "image_processor"):
+        raise ModelError("no_processor", source=source)
+    if getattr(processor, "patch_size", 0) is None:  # lost where processor_config.json is missing
+        processor.patch_size = config.vision_config.patch_size
+        strategy = config.vision_feature_select_strategy
+        processor.vision_feature_select_strategy = strategy
+        processor.num_additional_image_tokens = 1  # towers of these processors have a class token
+    return processor
+
+
+def without_video(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """The same processor class for images and text alone.
+
+    The video part of a processor needs torchvision and is of no use here.
+    """
+    parts = [name for name in kind.get_attributes() if name != "video_processor"]
+    if parts == kind.get_attributes():
+        return kind
+
+    class ImageTextProcessor(kind):
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return parts
+
+        @classmethod
+        def from_args_and_dict(
+            cls, args: list[Any], processor_dict: dict[str, Any], **settings: Any
+        ) -> Any:
+            # constructors take (image_processor, tokenizer, video_processor, ...)
+            settings_of_file = {k: v for k, v in processor_dict.items() if k != "video_processor"}
+            return super().from_args_and_dict([*args, None], settings_of_file, **settings)
+
+        def apply_chat_template(self, *arguments: Any, **settings: Any) -> Any:
+            # some classes ask their video part for defaults here
+            return ProcessorMixin.apply_chat_template(self, *arguments, **settings)
+
+    ImageTextProcessor.__name__ = kind.__name__  # it is written to, and read from, the checkpoint
+    return ImageTextProcessor
+
+
+def empty_model(config: transformers.PreTrainedConfig) -> PreTrainedModel:
+    """The model of a configuration without memory for its weights: names and shapes only."""
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+
+
+def unquantised_modules(model: PreTrainedModel) -> list[str]:
+    """Full dotted names of the modules that keep 16 bits: all but the language model's layers.
+
+    They are found by structure: what does not lie inside the text decoder (vision tower,
+    projector), and the output head.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    decoder = names[model.get_decoder()]
+    kept: list[str] = []
+    for name, module in model.named_modules():
+        inside = name == decoder or name.startswith(decoder + ".")
+        if not inside and isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.Conv3d):
+            kept.append(_outermost(name, decoder))
+    return sorted(set(kept))
+
+
+def _outermost(name: str, decoder: str) -> str:
+    """The longest way up from a module that does not also hold the decoder."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:end])
+        if prefix != decoder and not decoder.startswith(prefix + "."):
+            return prefix
+    return name
+
+
+def _bitsandbytes(skeleton: PreTrainedModel, quantization: str) -> BitsAndBytesConfig | None:
+    if quantization == "none":
+        return None
+    kept = unquantised_modules(skeleton)
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantization,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=kept,
+    )
+
+
+def _read_weights(
+    kind: type[PreTrainedModel],
+    opened: Opened,
+    dtype: torch.dtype,
+    device: torch.device,
+    quantization_config: BitsAndBytesConfig | None,
+) -> PreTrainedModel:
+    """Fills the model; refuses a checkpoint with tensors missing or of another shape."""
+    from_memory = isinstance(opened.weights, dict)
+    model, report = kind.from_pretrained(
+        None if from_memory else opened.weights,
+        config=opened.config,
+        state_dict=opened.weights if from_memory else None,
+        dtype=dtype,
+        device_map={"": device},
+        quantization_config=quantization_config,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    missing = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+    if missing:
+        names = ", ".join(missing[:5])
+        raise ModelError("weights_missing", count=len(missing), names=names)
+    return model.eval()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" takes an accelerator where there is one."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    here = ["cpu"]
+    here += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in here:
+        raise SettingError(
+            "setting_not_understood", name="device", got=name, accepted=", ".join(["auto", *here])
+        )
+    return torch.device(wanted)
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number type of a name; "auto" is bfloat16, or float16 on devices that lack it."""
+    if name != "auto":
+        return getattr(torch, name)
+    old = device.type == "cuda" and not torch.cuda.is_bf16_supported()
+    return torch.float16 if old or device.type == "mps" else torch.bfloat16
+
+
+def _check_folder(source: str) -> None:
+    """Says what is wrong with a folder before transformers takes it for a hub id."""
+    path = Path(source).expanduser()
+    looks_like_path = source.startswith((".", "/", "~")) or "\\" in source
+    if not path.exists():
+        if looks_like_path or source.count("/") != 1:
+            known = ", ".join(each.name for each in families.catalogue())
+            raise ModelError("no_such_checkpoint", source=source, known=known)
+        return
+    if not path.is_dir():
+        raise ModelError("not_a_folder", source=source)
+    found = sorted(each.name for each in path.iterdir())
+    if "config.json" not in found:
+        raise ModelError("no_config", source=source, found=", ".join(found[:8]) or "-")
+    if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
+        raise ModelError("no_weights", source=source, found=", ".join(found[:8]))
+
+
+@contextlib.contextmanager
+def model_errors(source: str) -> Iterator[None]:
+    """Turns what libraries raise about a checkpoint into a sentence."""
+    try:
+        yield
+    except VLMError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise ModelError("pickled_code", source=source) from error
+    except (hub_errors.GatedRepoError, hub_errors.RepositoryNotFoundError) as error:
+        raise ModelError("hub_refused", source=source) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ModelError("out_of_memory_loading", source=source) from error
+    except Exception as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            raise ModelError("pickled_code", source=source) from error
+        if "trust_remote_code" in str(error):
+            raise ModelError("needs_own_code", source=source) from error
+        if isinstance(error, OSError) and not Path(source).exists():
+            raise ModelError("hub_unreachable", source=source) from error
+        detail = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+        raise ModelError("cannot_load", source=source, detail=detail) from error

@@ -1,0 +1,262 @@
+"""What can be set, and the only place that reads the environment and the command line.
+
+`Settings` holds for the whole program: every field has a `VLM_...` variable and a flag of the
+same name. `GenerationOptions` holds for one answer.
+"""
+
+import argparse
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from vlm.errors import RequestError, SettingError
+from vlm.images import ImageLimits
+from vlm.strings import choose_language, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The program's settings; what each means stands in the table of words as `flag.NAME`."""
+
+    model: str = "pocket"
+    quantization: str = "auto"
+    dtype: str = "auto"
+    device: str = "auto"
+    backend: str = "local"
+    host: str = "127.0.0.1"
+    port: int = 7860
+    language: str = "auto"
+    open_browser: bool = False
+    hosted: bool = False
+    max_megapixels: float = 40.0
+    max_side: int = 16384
+    max_file_megabytes: float = 20.0
+    max_images: int = 8
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What `open_image` may accept."""
+        return ImageLimits(
+            megapixels=self.max_megapixels,
+            side=self.max_side,
+            file_megabytes=self.max_file_megabytes,
+        )
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "quantization": ("auto", "none", "int8", "nf4", "fp4"),
+    "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "language": ("auto", "en", "zh"),
+}
+"""Settings that take one of a few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """How one answer is made. None means the model's own default.
+
+    Attributes:
+        temperature: 0 always takes the likeliest token; above, the higher the more varied.
+        top_p: keep the likeliest tokens that together reach this probability.
+        top_k: keep at most so many of the likeliest tokens; 0 keeps all.
+        repetition_penalty: above 1 makes tokens that were already used less likely.
+        num_beams: above 1 searches so many answers side by side; such an answer is not streamed.
+        max_new_tokens: end the answer after so many tokens.
+        min_new_tokens: do not end it before so many.
+        stop: end the answer before any of these texts.
+        seed: the same seed gives the same answer on the same machine.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    num_beams: int | None = None
+    max_new_tokens: int | None = None
+    min_new_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in OPTION_RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise RequestError("option_out_of_range", name=name, got=value, low=low, high=high)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> "GenerationOptions":
+        """Options from a JSON object. Raises RequestError for an unknown name or a wrong type."""
+        given: dict[str, object] = {}
+        for name, value in values.items():
+            kind = OPTION_TYPES.get(name)
+            if kind is None:
+                raise RequestError("option_unknown", got=name, known=", ".join(OPTION_TYPES))
+            if name == "stop" and isinstance(value, list | tuple):
+                value = tuple(str(text) for text in value)
+            if value is not None:
+                wrong = isinstance(value, bool) or not isinstance(value, kind)
+                if wrong:
+                    raise RequestError("option_type", name=name, got=repr(value)[:60])
+                given[name] = value
+        return cls(**given)  # pyright: ignore[reportArgumentType]
+
+
+OPTION_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0.0, 5.0),
+    "top_p": (0.01, 1.0),
+    "top_k": (0, 1000),
+    "repetition_penalty": (0.5, 3.0),
+    "num_beams": (1, 16),
+    "max_new_tokens": (1, 32768),
+    "min_new_tokens": (0, 32768),
+    "seed": (0, 2**32 - 1),
+}
+"""Smallest and largest value of each option that is a number."""
+
+
+def read_settings(
+    arguments: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings from flags that were given, else from `VLM_...` variables, else the defaults.
+
+    Args:
+        arguments: field name -> value, as parsed from the command line; None values do not count.
+        environ: variables to read instead of those of the process.
+
+    Raises:
+        SettingError: a variable or flag whose value cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    defaults = Settings(hosted="SPACE_ID" in environ)
+    given: dict[str, object] = {}
+    for field in fields(Settings):
+        variable = environ.get(f"VLM_{field.name.upper()}")
+        if variable is not None and variable.strip():
+            given[field.name] = _convert(field.name, variable.strip(), getattr(defaults, field.name))
+        flag = (arguments or {}).get(field.name)
+        if flag is not None:
+            given[field.name] = _convert(field.name, str(flag), getattr(defaults, field.name))
+    return replace(defaults, **given)  # pyright: ignore[reportArgumentType]
+
+
+def _convert(name: str, text: str, default: object) -> object:
+    """`text` as the type of the field's default."""
+    if isinstance(default, bool):
+        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+        if text.lower() not in words:
+            raise SettingError("setting_not_understood", name=name, got=text, accepted="0, 1")
+        return words[text.lower()]
+    if name in CHOICES and text not in CHOICES[name]:
+        accepted = ", ".join(CHOICES[name])
+        raise SettingError("setting_not_understood", name=name, got=text, accepted=accepted)
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            accepted = say("word.number")
+            raise SettingError(
+                "setting_not_understood", name=name, got=text, accepted=accepted
+            ) from None
+    return text
+
+
+def terminal_language(settings: Settings, environ: Mapping[str, str] | None = None) -> str:
+    """The language for words in a terminal: the setting, or what `LANG` asks for."""
+    environ = os.environ if environ is None else environ
+    if settings.language != "auto":
+        return settings.language
+    return choose_language(environ.get("LC_ALL") or environ.get("LANG") or "")
+
+
+OPTION_TYPES: Mapping[str, tuple[type, ...]] = {
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "top_k": (int,),
+    "repetition_penalty": (int, float),
+    "num_beams": (int,),
+    "max_new_tokens": (int,),
+    "min_new_tokens": (int,),
+    "stop": (tuple,),
+    "seed": (int,),
+}
+"""What each option of an answer may be in JSON."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line. Commands add their own arguments to one; words come from the table."""
+
+    def add_settings(self) -> None:
+        """Adds a flag for every setting, such as `--max-side N`."""
+        group = self.add_argument_group(say("flag.group"))
+        for field in fields(Settings):
+            text = say(f"flag.{field.name}")
+            if field.type is bool:
+                group.add_argument(
+                    _flag(field.name), nargs="?", const="1", metavar="0|1", help=text
+                )
+            else:
+                metavar = "|".join(CHOICES.get(field.name, (field.name.upper(),)))
+                group.add_argument(_flag(field.name), metavar=metavar, help=text)
+
+    def add_generation_options(self) -> None:
+        """Adds a flag for every option of an answer, such as `--temperature T`."""
+        group = self.add_argument_group(say("option.group"))
+        for field in fields(GenerationOptions):
+            flag, text = _flag(field.name), say(f"option.{field.name}")
+            if field.name == "stop":
+                group.add_argument(flag, action="append", default=[], metavar="TEXT", help=text)
+            else:
+                kind = OPTION_TYPES[field.name][-1]
+                group.add_argument(flag, type=kind, metavar=field.name.upper(), help=text)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def generation_options(arguments: Mapping[str, object]) -> GenerationOptions:
+    """The options that a parsed command line gave."""
+    names = {field.name for field in fields(GenerationOptions)}
+    given = {name: value for name, value in arguments.items() if name in names}
+    given["stop"] = tuple(typing.cast(Sequence[str], given.get("stop") or ()))
+    return GenerationOptions(**given)  # pyright: ignore[reportArgumentType]
+
+
+def parse_program(argv: Sequence[str] | None = None) -> Settings:
+    """Settings from the command line of `app.py`."""
+    parser = Parser(prog="app.py", description=say("cli.app"))
+    parser.add_settings()
+    return read_settings(vars(parser.parse_args(argv)))
+
+
+Command = tuple[Callable[[Parser], None], Callable[[types.SimpleNamespace, Settings], int]]
+
+
+def parse_command(
+    names: Sequence[str], load: Callable[[str], Command], argv: Sequence[str] | None = None
+) -> tuple[Callable[[types.SimpleNamespace, Settings], int], types.SimpleNamespace, Settings]:
+    """Reads `python -m vlm COMMAND ...`; imports only the command that was asked for.
+
+    Args:
+        names: of all commands.
+        load: name -> (adds its arguments to a parser, runs it).
+        argv: words to read instead of those of the process.
+
+    Returns:
+        what runs the command, its arguments, and the settings.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    top = Parser(prog="python -m vlm", description=say("cli.vlm"))
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in names:
+        commands.add_parser(name, add_help=False, help=say(f"cli.{name}"))
+    name = top.parse_args(argv[:1]).command
+    add_arguments, run = load(name)
+    parser = Parser(prog=f"python -m vlm {name}", description=say(f"cli.{name}"))
+    add_arguments(parser)
+    parser.add_settings()
+    arguments = vars(parser.parse_args(argv[1:]))
+    return run, types.SimpleNamespace(**arguments), read_settings(arguments)

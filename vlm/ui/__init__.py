@@ -1,0 +1,56 @@
+"""The web page: a frame, and one panel per tab. Only this package and app.py import gradio."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from vlm.backend import DeferredBackend
+from vlm.settings import Settings
+from vlm.ui import chat_panel, frame, look
+from vlm.ui.context import Context
+
+ASSETS = Path(__file__).parents[2] / "assets"
+
+PANELS: dict[str, Callable[[Context], None]] = {"chat": chat_panel.build}
+"""Tab name -> function that fills the tab. The label is `tab.NAME` in the table of words."""
+
+
+def build_ui(backend: DeferredBackend, settings: Settings) -> gr.Blocks:
+    """The whole page; nothing is loaded yet. Start it with `launch`."""
+    with gr.Blocks(
+        title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)
+    ) as page:
+        context = Context(page, backend, settings, ASSETS)
+        frame.build_header(context)
+        with gr.Tabs(elem_id="tabs"):
+            for name, build in PANELS.items():
+                with gr.Tab(id=name) as tab:
+                    context.words.add(tab, label=f"tab.{name}")
+                    build(context)
+        frame.connect(context)
+    return page.queue(max_size=64, default_concurrency_limit=None)
+
+
+def launch(page: gr.Blocks, settings: Settings, **overrides: Any) -> tuple[Any, str, str]:
+    """Serves the page as the settings say. `overrides` go to `gradio.Blocks.launch`."""
+    return page.launch(
+        **{
+            "server_name": settings.host,
+            "server_port": settings.port,
+            "inbrowser": settings.open_browser,
+            "theme": look.theme(),
+            "css_paths": ASSETS / "style.css",
+            "head": look.HEAD,
+            "max_file_size": f"{settings.max_file_megabytes:g}mb",
+            "share": False,
+            "run_history": False,  # it would keep questions in the browser
+            "footer_links": [],
+            "ssr_mode": False,
+            "pwa": False,
+            "mcp_server": False,
+            "favicon_path": ASSETS / "mark.svg",
+            **overrides,
+        }
+    )

@@ -1,0 +1,98 @@
+"""The header above the tabs: mark, name, the model that is loaded, language, light or dark."""
+
+import html
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from vlm.errors import VLMError
+from vlm.strings import LANGUAGES, choose_language, error_text, say
+from vlm.ui.context import Context
+
+BROWSER_LANGUAGE = "() => localStorage.getItem('diptych-language') || navigator.language"
+REMEMBER_LANGUAGE = """(language) => {
+    localStorage.setItem('diptych-language', language);
+    document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+    return language;
+}"""
+SWITCH_THEME = """() => {
+    const dark = document.body.classList.toggle('dark');
+    localStorage.setItem('diptych-theme', dark ? 'dark' : 'light');
+}"""
+RESTORE_THEME = """() => {
+    const theme = localStorage.getItem('diptych-theme');
+    if (theme) document.body.classList.toggle('dark', theme === 'dark');
+}"""
+
+
+def build_header(context: Context) -> None:
+    """One thin row; the controls are connected later, once every panel has named its words."""
+    mark = (context.assets / "mark.svg").read_text(encoding="utf-8")
+    with gr.Row(elem_id="header"):
+        gr.HTML(f'<h1 class="brand">{mark}<span>Diptych</span></h1>', padding=False)
+        context.model_status = gr.HTML(_status("…", "loading"), elem_id="model-status", padding=False)
+        context.language_switch = gr.Radio(
+            [(name, code) for code, name in LANGUAGES.items()],
+            value="en",
+            elem_id="language",
+            container=False,
+            label=say("app.language"),
+        )
+        context.theme_switch = gr.Button("◐", elem_id="theme", size="sm", min_width=44)
+
+
+def connect(context: Context) -> None:
+    """The first load of the page, and the two switches."""
+    words, page = context.words, context.page
+    relabelled = [context.language, *words.components]
+    browser_language = gr.Textbox(visible=False)
+
+    def relabel(language: str) -> list[Any]:
+        return [language, *words.updates(language)]
+
+    def arrive(tag: str) -> list[Any]:
+        setting = context.settings.language
+        language = choose_language(tag) if setting == "auto" else setting
+        return [context.new_visit(), language, *relabel(language)]
+
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    arrived = page.load(
+        arrive,
+        [browser_language],
+        [context.visit, context.language_switch, *relabelled],
+        js=BROWSER_LANGUAGE,
+        **quiet,
+    )
+    page.load(None, js=RESTORE_THEME)
+    arrived.then(
+        lambda language: (yield from watch_model(context, language)),
+        [context.language],
+        [context.model_status],
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=None,
+    )
+    context.language_switch.input(
+        relabel, [context.language_switch], relabelled, js=REMEMBER_LANGUAGE, **quiet
+    )
+    context.theme_switch.click(None, js=SWITCH_THEME)
+
+
+def watch_model(context: Context, language: str) -> Iterator[str]:
+    """Says what is being loaded, then what is loaded."""
+    name = context.settings.model
+    if context.backend.state != "ready":
+        yield _status(say("model.loading", language, name=name), "loading")
+    try:
+        able = context.backend.capabilities()
+    except VLMError as error:
+        words = say("model.failed", language, name=name)
+        yield _status(words, "failed", error_text(error, language))
+        return
+    yield _status(" · ".join([able.name, *able.details]), "ready")
+
+
+def _status(words: str, state: str, detail: str = "") -> str:
+    title = f' title="{html.escape(detail, quote=True)}"' if detail else ""
+    return f'<span class="status {state}" role="status"{title}>{html.escape(words)}</span>'

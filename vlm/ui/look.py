@@ -1,0 +1,50 @@
+"""How the page looks: a Gradio theme in warm grey with one accent, and what stands in its head."""
+
+import gradio as gr
+
+# Answers are written by a model that may have read an address in a picture: nothing outside this
+# page is ever fetched for them.
+HEAD = """
+<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
+<meta http-equiv="Content-Security-Policy" content="
+    default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;
+    style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:;
+    font-src 'self' data:; connect-src 'self' blob: data:; worker-src 'self' blob:;
+    object-src 'none'; base-uri 'self'; form-action 'self'">
+<meta name="referrer" content="no-referrer">
+"""
+
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans CJK SC", "PingFang SC", "sans-serif")
+MONOSPACED = ("ui-monospace", "SF Mono", "Consolas", "monospace")
+
+
+def theme() -> gr.themes.Base:
+    """The theme: system fonts, 8 px corners, no shadows, teal where something can be done."""
+    base = gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        secondary_hue=gr.themes.colors.stone,
+        neutral_hue=gr.themes.colors.stone,
+        spacing_size=gr.themes.sizes.spacing_md,
+        radius_size=gr.themes.sizes.radius_md,
+        text_size=gr.themes.sizes.text_md,
+        font=FONTS,
+        font_mono=MONOSPACED,
+    )
+    return base.set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        block_shadow="none",
+        block_shadow_dark="none",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_text_color="white",
+        border_color_accent_subdued="*neutral_200",
+        border_color_accent_subdued_dark="*neutral_700",
+        color_accent_soft="*neutral_100",
+        color_accent_soft_dark="*neutral_800",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+    )
