@@ -54,9 +54,7 @@ class Engine:
     """Answers conversations with one loaded model. Use `Engine.load`."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self.model: Any = loaded.model
-        self.processor: Any = loaded.processor
-        self.loaded = loaded
+        self._loaded: Loaded | None = loaded
         self._worker = Worker("engine", prepare=_leave_a_core)
 
     @classmethod
@@ -65,6 +63,23 @@ class Engine:
     ) -> "Engine":
         """Loads a checkpoint; arguments and errors are those of `vlm.loading.load`."""
         return cls(load(source, quantization=quantization, device=device, dtype=dtype))
+
+    @property
+    def loaded(self) -> Loaded:
+        """The model and what belongs to it. Raises RequestError once the engine is closed."""
+        if self._loaded is None:
+            raise RequestError("model_closed")
+        return self._loaded
+
+    @property
+    def model(self) -> Any:
+        """The transformers model."""
+        return self.loaded.model
+
+    @property
+    def processor(self) -> Any:
+        """Its processor."""
+        return self.loaded.processor
 
     def capabilities(self) -> Capabilities:
         """See `vlm.backend.Backend.capabilities`."""
@@ -105,7 +120,7 @@ class Engine:
     def close(self) -> None:
         """Ends the thread and gives the model's memory back."""
         self._worker.close()
-        self.model = self.processor = None
+        self._loaded = None
         gc.collect()
         self._free_caches()
 
@@ -167,7 +182,9 @@ class Engine:
         placeholder = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
         return 0 if placeholder is None else int((input_ids == placeholder).sum())
 
-    def _generation_config(self, options: GenerationOptions, prompt_tokens: int) -> GenerationConfig:
+    def _generation_config(
+        self, options: GenerationOptions, prompt_tokens: int
+    ) -> GenerationConfig:
         """The model's own settings with the request's over them. Drawing is ours: see sampling."""
         config = copy.deepcopy(self.model.generation_config)
         config.update(do_sample=False, temperature=None, top_p=None, top_k=None, max_length=None)
@@ -237,7 +254,9 @@ class Engine:
         waited: float,
         cancelled: bool,
     ) -> Finished:
-        ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        ends = (
+            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        )
         complete = tokens.stopped or tokens.last_id in ends
         reason = "stop" if complete else "cancelled" if cancelled else "length"
         now = time.perf_counter()
@@ -249,7 +268,7 @@ class Engine:
             prefill=first - encoded,
             first_token=first - clock.started,
             decode=last - first,
-            peak_bytes=memory.peak_bytes(self.loaded.model.device),
+            peak_bytes=memory.peak_bytes(self.model.device),
         )
         usage = Usage(usage.prompt_tokens, usage.image_tokens, 0, tokens.count)
         return Finished(reason, usage, timings)

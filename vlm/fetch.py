@@ -17,7 +17,6 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from vlm.errors import ImageError
 from vlm.images import DEFAULT_LIMITS, ImageLimits, open_image
-from vlm.images import is_address as is_address
 from vlm.messages import Image
 
 SECONDS = 10.0

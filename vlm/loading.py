@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import huggingface_hub.errors as hub_errors
 import torch
@@ -33,6 +33,7 @@ transformers.logging.set_verbosity_error()  # what matters is raised; the rest i
 transformers.logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
 
 
@@ -59,7 +60,7 @@ class Loaded:
         """What the weights are held in: a number type, or the kind of quantisation."""
         if self.quantization != "none":
             return self.quantization
-        return str(self.model.dtype).removeprefix("torch.")
+        return SHORT_NAMES[self.model.dtype]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def parts(model: PreTrainedModel) -> list[ModelPart]:
         if child is model.base_model:
             continue
         found.append(_count(name, child, seen))
-    total = (sum(getattr(part, kind) for part in found) for kind in ("total", "trainable", "quantised"))
+    total = (
+        sum(getattr(part, kind) for part in found) for kind in ("total", "trainable", "quantised")
+    )
     return [*found, ModelPart("total", *total)]
 
 
@@ -121,7 +124,9 @@ def load(
     """
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
-    name, source = source, families.resolve(source)
+    known = families.look_up(source)
+    name = known.title if known else Path(source).name
+    source = known.source if known else source
     with model_errors(source):
         opened = open_checkpoint(source, number_type)
         skeleton = empty_model(opened.config)
@@ -129,7 +134,7 @@ def load(
             quantization = memory.choose_quantization(skeleton, place)
         settings = _bitsandbytes(skeleton, quantization)
         model = _read_weights(type(skeleton), opened, number_type, place, settings)
-    return Loaded(model, opened.processor, Path(name).name, source, quantization)
+    return Loaded(model, opened.processor, name, source, quantization)
 
 
 def open_checkpoint(source: str, dtype: torch.dtype) -> Opened:
@@ -155,8 +160,8 @@ def load_processor(source: str, config: transformers.PreTrainedConfig) -> Proces
     ask for remote code here.
     """
     if type(config) in PROCESSOR_MAPPING:
-        kind = without_video(PROCESSOR_MAPPING[type(config)])
-        processor = kind.from_pretrained(source, trust_remote_code=False)
+        kind = without_video(cast(type[ProcessorMixin], PROCESSOR_MAPPING[type(config)]))
+        processor: Any = kind.from_pretrained(source, trust_remote_code=False)
     else:
         processor = AutoProcessor.from_pretrained(source, config=config, trust_remote_code=False)
     if not hasattr(processor, "image_processor"):
@@ -255,7 +260,7 @@ def _read_weights(
 ) -> PreTrainedModel:
     """Fills the model; refuses a checkpoint with tensors missing or of another shape."""
     from_memory = isinstance(opened.weights, dict)
-    model, report = kind.from_pretrained(
+    model, report = cast(Any, kind).from_pretrained(
         None if from_memory else opened.weights,
         config=opened.config,
         state_dict=opened.weights if from_memory else None,
@@ -269,6 +274,8 @@ def _read_weights(
     if missing:
         names = ", ".join(missing[:5])
         raise ModelError("weights_missing", count=len(missing), names=names)
+    if opened.generation_config is not None:
+        model.generation_config = opened.generation_config
     return model.eval()
 
 

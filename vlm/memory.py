@@ -44,7 +44,7 @@ def weight_bytes(model: torch.nn.Module, quantization: str) -> int:
 
 
 def choose_quantization(model: torch.nn.Module, device: torch.device) -> str:
-    """"none" where the weights fit into free memory, else "int8", else "nf4"."""
+    """ "none" where the weights fit into free memory, else "int8", else "nf4"."""
     free = free_bytes(device)
     for quantization in ("none", "int8"):
         if weight_bytes(model, quantization) * HEADROOM < free:

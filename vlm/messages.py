@@ -1,4 +1,4 @@
-"""What a conversation is made of: messages of text and images. Plain values, no torch, no gradio."""
+"""What a conversation is made of: messages of text and images. Plain values, no torch here."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -43,12 +43,10 @@ class SeededSampling(LogitsProcessor):
         if min_p > 0:
             self._warpers.append(MinPLogitsWarper(min_p))
 
-    def __call__(
-        self, input_ids: torch.LongTensor, scores: torch.FloatTensor
-    ) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """(batch, tokens), (batch, vocabulary) -> (batch, vocabulary)"""
         for warper in self._warpers:
-            scores = warper(input_ids, scores)
+            scores = warper(input_ids, scores)  # pyright: ignore[reportAssignmentType]
         chances = torch.softmax(scores, dim=-1)
         drawn = torch.multinomial(chances, num_samples=1, generator=self._generator)  # (batch, 1)
         nothing = torch.full_like(scores, -torch.inf)

@@ -133,12 +133,10 @@ def read_settings(
     defaults = Settings(hosted="SPACE_ID" in environ)
     given: dict[str, object] = {}
     for field in fields(Settings):
-        variable = environ.get(f"VLM_{field.name.upper()}")
-        if variable is not None and variable.strip():
-            given[field.name] = _convert(field.name, variable.strip(), getattr(defaults, field.name))
         flag = (arguments or {}).get(field.name)
-        if flag is not None:
-            given[field.name] = _convert(field.name, str(flag), getattr(defaults, field.name))
+        text = environ.get(f"VLM_{field.name.upper()}", "") if flag is None else str(flag)
+        if text.strip():
+            given[field.name] = _convert(field.name, text.strip(), getattr(defaults, field.name))
     return replace(defaults, **given)  # pyright: ignore[reportArgumentType]
 
 

@@ -154,8 +154,8 @@ class Halt(StoppingCriteria):
         self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **rest: object
     ) -> torch.BoolTensor:
         """(batch, tokens) -> (batch,)"""
-        done = torch.full((input_ids.shape[0],), self._should_stop(), device=input_ids.device)
-        return done  # pyright: ignore[reportReturnType]
+        stops, rows = self._should_stop(), input_ids.shape[0]
+        return torch.full((rows,), stops, device=input_ids.device)  # pyright: ignore
 
 
 Work = Callable[[Emit, Callable[[], bool], float], None]

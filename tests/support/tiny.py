@@ -144,7 +144,9 @@ def qwen2_5_vl(folder: Path) -> None:
         vision_start="<|vision_start|>",
         vision_end="<|vision_end|>",
     )
-    ids = {name: words.convert_tokens_to_ids(text) for name, text in words.special_tokens_map.items()}
+    ids = {
+        name: words.convert_tokens_to_ids(text) for name, text in words.special_tokens_map.items()
+    }
     config = Qwen2_5_VLConfig(
         vision_config={
             "depth": 2,

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 from vlm.backend import Backend, Finished, Progress, TextDelta, open_backend
 from vlm.chat import ChatSession
-from vlm.report import progress_words, stats_words
 from vlm.errors import VLMError
-from vlm.fetch import fetch_image, is_address
-from vlm.images import open_image
+from vlm.fetch import fetch_image
+from vlm.images import is_address, open_image
 from vlm.messages import Image
+from vlm.report import progress_words, stats_words
 from vlm.settings import (
     GenerationOptions,
     Parser,
@@ -66,7 +66,8 @@ def _ask_repeatedly(
 ) -> int:
     """The same question `--repeat` times, each with the next seed."""
     for turn in range(arguments.repeat):
-        seed = None if options.seed is None and arguments.repeat == 1 else (options.seed or 0) + turn
+        counts = options.seed is not None or arguments.repeat > 1
+        seed = (options.seed or 0) + turn if counts else None
         session = _session(backend, arguments, settings)
         reason = _answer(
             session, arguments.prompt, images, replace(options, seed=seed), arguments, settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedConfig, ProcessorMixin
+    from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
 NAMES = ("pocket",)
 """Folders in this package, asked in this order."""
@@ -47,11 +47,14 @@ class Opened:
         config: of the model; its class decides which model class is made.
         processor: messages and images to tensors.
         weights: a folder or hub id, or a state dict (name -> tensor).
+        generation_config: the checkpoint's own defaults for answers; None where `weights` is a
+            place that `from_pretrained` reads them from.
     """
 
     config: "PreTrainedConfig"
     processor: "ProcessorMixin"
     weights: "str | Path | dict[str, torch.Tensor]"
+    generation_config: "GenerationConfig | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,6 @@ def catalogue() -> tuple[Checkpoint, ...]:
     return tuple(each for family in families().values() for each in family.checkpoints)
 
 
-def resolve(source: str) -> str:
-    """The folder or hub id behind a name of the catalogue; anything else unchanged."""
-    return next((each.source for each in catalogue() if each.name == source), source)
+def look_up(name: str) -> Checkpoint | None:
+    """The checkpoint of that name in the catalogue, or None."""
+    return next((each for each in catalogue() if each.name == name), None)

@@ -23,13 +23,13 @@ def build_ui(backend: DeferredBackend, settings: Settings) -> gr.Blocks:
         title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)
     ) as page:
         context = Context(page, backend, settings, ASSETS)
-        frame.build_header(context)
+        header = frame.build_header(context)
         with gr.Tabs(elem_id="tabs"):
             for name, build in PANELS.items():
                 with gr.Tab(id=name) as tab:
                     context.words.add(tab, label=f"tab.{name}")
                     build(context)
-        frame.connect(context)
+        frame.connect(context, header)
     return page.queue(max_size=64, default_concurrency_limit=None)
 
 

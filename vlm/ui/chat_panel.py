@@ -96,7 +96,15 @@ class ChatPanel:
 
     def _connect(self, examples: dict[str, gr.Button]) -> None:
         visit, language = self.context.visit, self.context.language
-        outputs = [self.chat, self.examples, self.stats, self.notice, self.box, self.stop, self.clear]
+        outputs = [
+            self.chat,
+            self.examples,
+            self.stats,
+            self.notice,
+            self.box,
+            self.stop,
+            self.clear,
+        ]
         running = {
             "outputs": outputs,
             "show_progress": "hidden",
@@ -164,7 +172,9 @@ class ChatPanel:
         rows: list[dict[str, Any]] = []
         for turn in session.turns:
             rows += self._question(turn.question, turn.question.text, visit)
-            rows.append(_reply(turn.answer or say("answer.empty", language), turn.finished, language))
+            rows.append(
+                _reply(turn.answer or say("answer.empty", language), turn.finished, language)
+            )
         return rows
 
     def _question(self, message: Message, text: str, visit: Visit) -> list[dict[str, Any]]:
@@ -231,11 +241,10 @@ class ChatPanel:
 
     def _serve_api(self) -> None:
         """`/chat` for programs: the same engine, nothing kept between calls."""
-        hidden = {"visible": False, "render": True}
-        message = gr.MultimodalTextbox(file_count="multiple", label="message", **hidden)
-        history = gr.JSON(label="history", value=[], **hidden)
-        options = gr.JSON(label="settings", value={}, **hidden)
-        reply = gr.Textbox(label="reply", **hidden)
+        message = gr.MultimodalTextbox(file_count="multiple", label="message", visible=False)
+        history = gr.JSON(label="history", value=[], visible=False)
+        options = gr.JSON(label="settings", value={}, visible=False)
+        reply = gr.Textbox(label="reply", visible=False)
         gr.Button(visible=False).click(
             self.answer_api,
             [message, history, options],

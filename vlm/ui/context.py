@@ -34,7 +34,7 @@ class Words:
     def updates(self, language: str) -> list[Any]:
         """An update for each of `components`."""
         return [
-            gr.update(**{name: say(key, language) for name, key in keys.items()})
+            gr.update(**{name: say(key, language) for name, key in keys.items()})  # pyright: ignore
             for _, keys in self._entries
         ]
 
@@ -76,4 +76,3 @@ class Context:
 def _leave(visit: Visit | None) -> None:
     if visit is not None:
         visit.cancel.set()
-

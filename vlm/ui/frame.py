@@ -2,10 +2,12 @@
 
 import html
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from vlm import families
 from vlm.errors import VLMError
 from vlm.strings import LANGUAGES, choose_language, error_text, say
 from vlm.ui.context import Context
@@ -26,23 +28,33 @@ RESTORE_THEME = """() => {
 }"""
 
 
-def build_header(context: Context) -> None:
+@dataclass(frozen=True)
+class Header:
+    """The components of the header."""
+
+    model_status: gr.HTML
+    language: gr.Radio
+    theme: gr.Button
+
+
+def build_header(context: Context) -> Header:
     """One thin row; the controls are connected later, once every panel has named its words."""
     mark = (context.assets / "mark.svg").read_text(encoding="utf-8")
     with gr.Row(elem_id="header"):
         gr.HTML(f'<h1 class="brand">{mark}<span>Diptych</span></h1>', padding=False)
-        context.model_status = gr.HTML(_status("…", "loading"), elem_id="model-status", padding=False)
-        context.language_switch = gr.Radio(
+        status = gr.HTML(_status("…", "loading"), elem_id="model-status", padding=False)
+        language = gr.Radio(
             [(name, code) for code, name in LANGUAGES.items()],
             value="en",
             elem_id="language",
             container=False,
             label=say("app.language"),
         )
-        context.theme_switch = gr.Button("◐", elem_id="theme", size="sm", min_width=44)
+        theme = gr.Button("◐", elem_id="theme", size="sm", min_width=44)
+    return Header(status, language, theme)
 
 
-def connect(context: Context) -> None:
+def connect(context: Context, header: Header) -> None:
     """The first load of the page, and the two switches."""
     words, page = context.words, context.page
     relabelled = [context.language, *words.components]
@@ -60,28 +72,31 @@ def connect(context: Context) -> None:
     arrived = page.load(
         arrive,
         [browser_language],
-        [context.visit, context.language_switch, *relabelled],
+        [context.visit, header.language, *relabelled],
         js=BROWSER_LANGUAGE,
         **quiet,
     )
     page.load(None, js=RESTORE_THEME)
+
+    def watch(language: str) -> Iterator[str]:
+        yield from watch_model(context, language)
+
     arrived.then(
-        lambda language: (yield from watch_model(context, language)),
+        watch,
         [context.language],
-        [context.model_status],
+        [header.model_status],
         show_progress="hidden",
         api_visibility="private",
         concurrency_limit=None,
     )
-    context.language_switch.input(
-        relabel, [context.language_switch], relabelled, js=REMEMBER_LANGUAGE, **quiet
-    )
-    context.theme_switch.click(None, js=SWITCH_THEME)
+    header.language.input(relabel, [header.language], relabelled, js=REMEMBER_LANGUAGE, **quiet)
+    header.theme.click(None, js=SWITCH_THEME)
 
 
 def watch_model(context: Context, language: str) -> Iterator[str]:
     """Says what is being loaded, then what is loaded."""
-    name = context.settings.model
+    known = families.look_up(context.settings.model)
+    name = known.title if known else context.settings.model
     if context.backend.state != "ready":
         yield _status(say("model.loading", language, name=name), "loading")
     try:

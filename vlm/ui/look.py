@@ -1,6 +1,6 @@
 """How the page looks: a Gradio theme in warm grey with one accent, and what stands in its head."""
 
-import gradio as gr
+from gradio import themes
 
 # Answers are written by a model that may have read an address in a picture: nothing outside this
 # page is ever fetched for them.
@@ -18,15 +18,15 @@ FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans CJK SC", "PingFang
 MONOSPACED = ("ui-monospace", "SF Mono", "Consolas", "monospace")
 
 
-def theme() -> gr.themes.Base:
+def theme() -> themes.Base:
     """The theme: system fonts, 8 px corners, no shadows, teal where something can be done."""
-    base = gr.themes.Base(
-        primary_hue=gr.themes.colors.teal,
-        secondary_hue=gr.themes.colors.stone,
-        neutral_hue=gr.themes.colors.stone,
-        spacing_size=gr.themes.sizes.spacing_md,
-        radius_size=gr.themes.sizes.radius_md,
-        text_size=gr.themes.sizes.text_md,
+    base = themes.Base(
+        primary_hue=themes.colors.teal,
+        secondary_hue=themes.colors.stone,
+        neutral_hue=themes.colors.stone,
+        spacing_size=themes.sizes.spacing_md,
+        radius_size=themes.sizes.radius_md,
+        text_size=themes.sizes.text_md,
         font=FONTS,
         font_mono=MONOSPACED,
     )

@@ -57,6 +57,7 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
         ModelError: a file or a tensor is missing, damaged, unexpected or of the wrong shape.
     """
     import torch
+    from transformers import GenerationConfig
 
     from vlm.families.pocket import processing, weights
     from vlm.families.pocket.configuration import PocketConfig
@@ -66,6 +67,7 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
         config=config,
         processor=processing.make_processor(config, source, tokenizer),
         weights=weights.load(Path(source), config, dtype or torch.bfloat16),
+        generation_config=GenerationConfig.from_pretrained(source),
     )
 
 
