@@ -1,17 +1,58 @@
 """The app: settings -> backend -> page -> serve. `python app.py --help` lists the settings.
 
-Importing this builds `demo` and loads no model, so that hosts and tests can serve it themselves.
+Importing this file builds `demo` and loads no model, so that hosts and tests can serve it.
 """
 
+import sys
+
+import gradio as gr
+
 from vlm.backend import DeferredBackend, open_backend
-from vlm.settings import parse_program, read_settings
+from vlm.errors import SettingError, VLMError
+from vlm.settings import Settings, parse_program, read_settings, terminal_language
+from vlm.strings import error_text, say
 from vlm.ui import build_ui, launch
 
-settings = parse_program() if __name__ == "__main__" else read_settings()
-backend = DeferredBackend(lambda: open_backend(settings))
-demo = build_ui(backend, settings)
+
+def build(settings: Settings) -> tuple[gr.Blocks, DeferredBackend]:
+    """The page and the backend behind it, which opens when it is first needed."""
+    backend = DeferredBackend(lambda: open_backend(settings))
+    return build_ui(backend, settings), backend
+
+
+def serve(settings: Settings) -> None:
+    """Serves the page and loads the model at the same time; returns when interrupted."""
+    language = terminal_language(settings)
+    page, backend = build(settings)
+    backend.start()
+    try:
+        _, address, _ = launch(page, settings, prevent_thread_lock=True, quiet=True)
+    except OSError as error:
+        raise SettingError("port_taken", port=settings.port) from error
+    print(say("cli.served", language, address=address), flush=True)
+    try:
+        able = backend.capabilities()
+        print(say("cli.ready", language, model=" · ".join([able.name, *able.details])), flush=True)
+    except VLMError as error:  # the page says so too, and goes on serving
+        print(error_text(error, language), file=sys.stderr, flush=True)
+    page.block_thread()
+    backend.close()
+
+
+def main() -> int:
+    """Runs the app from the command line. Returns the exit status."""
+    language = "en"
+    try:
+        settings = parse_program()
+        language = terminal_language(settings)
+        serve(settings)
+    except VLMError as error:
+        print(error_text(error, language), file=sys.stderr)
+        return 1
+    return 0
+
 
 if __name__ == "__main__":
-    backend.start()
-    launch(demo, settings)
-    backend.close()
+    sys.exit(main())
+
+demo, _ = build(read_settings())

@@ -7,6 +7,7 @@ In: messages, options and a cancel flag. Out: an iterator of `Progress`, `TextDe
 import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -155,63 +156,63 @@ class DeferredBackend:
     def __init__(self, open_it: Callable[[], Backend]) -> None:
         self._open = open_it
         self._lock = threading.Lock()
-        self._backend: Backend | None = None
-        self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
-        self._settled = threading.Event()
+        self._opening: Future[Backend] | None = None
 
     @property
     def state(self) -> Literal["idle", "loading", "ready", "failed"]:
         """Where opening stands now."""
-        if self._thread is None:
+        opening = self._opening
+        if opening is None:
             return "idle"
-        if not self._settled.is_set():
+        if not opening.done():
             return "loading"
-        return "ready" if self._error is None else "failed"
+        return "ready" if opening.exception() is None else "failed"
 
     @property
     def error(self) -> BaseException | None:
         """Why opening failed, if it did."""
-        return self._error
+        opening = self._opening
+        return opening.exception() if opening is not None and opening.done() else None
 
     def start(self) -> None:
         """Begins opening unless that is under way or done; returns at once."""
         with self._lock:
             if self.state in ("loading", "ready"):
                 return
-            self._error = None
-            self._settled.clear()
-            self._thread = threading.Thread(target=self._run, name="open-backend", daemon=True)
-            self._thread.start()
+            self._opening = opening = Future()
+        threading.Thread(
+            target=self._run, args=(opening,), name="open-backend", daemon=True
+        ).start()
 
-    def _run(self) -> None:
+    def _run(self, opening: "Future[Backend]") -> None:
         try:
-            self._backend = self._open()
+            opening.set_result(self._open())
         except BaseException as error:  # handed on to whoever asks; nothing is swallowed
-            self._error = error
-        self._settled.set()
+            opening.set_exception(error)
+
+    def _started(self) -> "Future[Backend]":
+        """The opening that is under way or over; a failed one is not begun again here."""
+        if self._opening is None:
+            self.start()
+        assert self._opening is not None
+        return self._opening
 
     def opened(self) -> Backend:
         """The backend itself, waiting for it if need be. Raises what opening raised."""
-        self.start()
-        self._settled.wait()
-        if self._error is not None:
-            raise self._error
-        assert self._backend is not None
-        return self._backend
+        return self._started().result()
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
     ) -> Iterator[Event]:
         """See `Backend.stream`; says "loading" while the model is not there yet."""
-        self.start()
-        if not self._settled.is_set():
+        opening = self._started()
+        if not opening.done():
             yield Progress("loading")
-        while not self._settled.wait(0.1):
+        while not wait([opening], timeout=0.1).done:
             if cancel.is_set():
                 yield Finished("cancelled")
                 return
-        yield from self.opened().stream(messages, options, cancel)
+        yield from opening.result().stream(messages, options, cancel)
 
     def capabilities(self) -> Capabilities:
         """See `Backend.capabilities`; waits until the model is loaded."""
@@ -219,8 +220,6 @@ class DeferredBackend:
 
     def close(self) -> None:
         """Closes the backend if it was opened; waits for an opening that is under way."""
-        if self._thread is None:
-            return
-        self._settled.wait()
-        if self._backend is not None:
-            self._backend.close()
+        opening = self._opening
+        if opening is not None and opening.exception() is None:
+            opening.result().close()

@@ -108,12 +108,14 @@ class Engine:
         def work(emit: Emit, should_stop: Any, waited: float) -> None:
             try:
                 self._answer(messages, options, emit, should_stop, waited)
-            except RuntimeError as error:  # out of memory: CUDA's is a subclass, a CPU's is not
-                if "out of memory" in str(error) or "can't allocate memory" in str(error):
-                    raise RequestError("out_of_memory") from error
-                raise
+                return
+            except Exception as error:
+                if not memory.ran_out(error):
+                    raise
             finally:
                 self._free_caches()
+            # Out here, as the error would keep the tensors of every step that it went through.
+            raise RequestError("out_of_memory")
 
         return self._worker.run(work, cancel)
 
@@ -254,11 +256,11 @@ class Engine:
         waited: float,
         cancelled: bool,
     ) -> Finished:
-        ends = (
-            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-        )
-        complete = tokens.stopped or tokens.last_id in ends
-        reason = "stop" if complete else "cancelled" if cancelled else "length"
+        ends = config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        cut_off = cancelled and tokens.count < (config.max_new_tokens or 0)
+        complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
+        reason = "stop" if complete else "cancelled" if cut_off else "length"
         now = time.perf_counter()
         first, last = tokens.first_at or now, tokens.last_at or now
         encoded = clock.encoded or first

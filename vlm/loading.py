@@ -5,6 +5,7 @@ come from safetensors or restricted unpickling, and nothing missing is initialis
 """
 
 import contextlib
+import json
 import logging
 import pickle
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import huggingface_hub.errors as hub_errors
 import torch
 import transformers
@@ -23,17 +25,24 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.models.auto.processing_auto import (
+    PROCESSOR_MAPPING,
+    processor_class_from_name,
+)
+from transformers.utils.hub import cached_file
 
 from vlm import families, memory
 from vlm.errors import ModelError, SettingError, VLMError
 from vlm.families import Opened
+from vlm.settings import CHOICES
 
 transformers.logging.set_verbosity_error()  # what matters is raised; the rest is noise to people
 transformers.logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+CPU_BLOCK = (32, 64)
+"""bitsandbytes lays 4-bit weights out in such blocks on CPUs with AVX512-BF16; others crash it."""
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
 
 
@@ -120,19 +129,21 @@ def load(
 
     Raises:
         ModelError: the checkpoint is not there, not complete or not of a kind that can be loaded.
-        SettingError: no such device here.
+        SettingError: no such device here, or a word that means nothing.
     """
+    _check_choice("quantization", quantization)
+    _check_choice("dtype", dtype)
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
     known = families.look_up(source)
     name = known.title if known else Path(source).name
-    source = known.source if known else source
+    source = known.source if known else str(Path(source).expanduser())
     with model_errors(source):
         opened = open_checkpoint(source, number_type)
         skeleton = empty_model(opened.config)
         if quantization == "auto":
-            quantization = memory.choose_quantization(skeleton, place)
-        settings = _bitsandbytes(skeleton, quantization)
+            quantization = memory.choose_quantization(skeleton, place, number_type)
+        settings = _bitsandbytes(skeleton, quantization, number_type, place)
         model = _read_weights(type(skeleton), opened, number_type, place, settings)
     return Loaded(model, opened.processor, name, source, quantization)
 
@@ -156,22 +167,46 @@ def open_checkpoint(source: str, dtype: torch.dtype) -> Opened:
 def load_processor(source: str, config: transformers.PreTrainedConfig) -> ProcessorMixin:
     """The processor of a checkpoint that transformers knows, without its video part.
 
-    The class follows from the configuration, never from a file's `auto_map`, so no checkpoint can
-    ask for remote code here.
+    The class is one of transformers' own, named by the checkpoint or else by its configuration,
+    never by a file's `auto_map`, so no checkpoint can ask for remote code here.
     """
-    if type(config) in PROCESSOR_MAPPING:
-        kind = without_video(cast(type[ProcessorMixin], PROCESSOR_MAPPING[type(config)]))
-        processor: Any = kind.from_pretrained(source, trust_remote_code=False)
+    kind = _declared_processor(source)
+    if kind is None and type(config) in PROCESSOR_MAPPING:
+        kind = cast(type[ProcessorMixin], PROCESSOR_MAPPING[type(config)])
+    if kind is None:
+        processor: Any = AutoProcessor.from_pretrained(
+            source, config=config, trust_remote_code=False
+        )
     else:
-        processor = AutoProcessor.from_pretrained(source, config=config, trust_remote_code=False)
+        processor = without_video(kind).from_pretrained(source, trust_remote_code=False)
     if not hasattr(processor, "image_processor"):
         raise ModelError("no_processor", source=source)
     if getattr(processor, "patch_size", 0) is None:  # lost where processor_config.json is missing
-        processor.patch_size = config.vision_config.patch_size
-        strategy = config.vision_feature_select_strategy
-        processor.vision_feature_select_strategy = strategy
-        processor.num_additional_image_tokens = 1  # towers of these processors have a class token
+        _derive_sizes(processor, config)
     return processor
+
+
+def _declared_processor(source: str) -> type[ProcessorMixin] | None:
+    """The processor class that a checkpoint's files name, if transformers has it."""
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        file = cached_file(
+            source,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        found = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+        if kind := processor_class_from_name(found.get("processor_class") or ""):
+            return kind
+    return None
+
+
+def _derive_sizes(processor: Any, config: Any) -> None:
+    """What decides how many placeholders an image gets, from the model's configuration."""
+    processor.patch_size = config.vision_config.patch_size
+    processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+    tower = (name for name, _ in empty_model(config).named_parameters())
+    processor.num_additional_image_tokens = int(any("class_embedding" in name for name in tower))
 
 
 def without_video(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
@@ -210,11 +245,15 @@ def empty_model(config: transformers.PreTrainedConfig) -> PreTrainedModel:
         return AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
 
 
-def unquantised_modules(model: PreTrainedModel) -> list[str]:
+def unquantised_modules(model: PreTrainedModel, block: tuple[int, int] = (1, 1)) -> list[str]:
     """Full dotted names of the modules that keep 16 bits: all but the language model's layers.
 
     They are found by structure: what does not lie inside the text decoder (vision tower,
     projector), and the output head.
+
+    Args:
+        model: may be on the meta device.
+        block: (rows, columns) of which a layer's weight must be a multiple to be quantised.
     """
     names = {module: name for name, module in model.named_modules()}
     decoder = names[model.get_decoder()]
@@ -223,6 +262,10 @@ def unquantised_modules(model: PreTrainedModel) -> list[str]:
         inside = name == decoder or name.startswith(decoder + ".")
         if not inside and isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.Conv3d):
             kept.append(_outermost(name, decoder))
+        elif isinstance(module, torch.nn.Linear) and (
+            module.out_features % block[0] or module.in_features % block[1]
+        ):
+            kept.append(name)
     return sorted(set(kept))
 
 
@@ -236,17 +279,20 @@ def _outermost(name: str, decoder: str) -> str:
     return name
 
 
-def _bitsandbytes(skeleton: PreTrainedModel, quantization: str) -> BitsAndBytesConfig | None:
+def _bitsandbytes(
+    skeleton: PreTrainedModel, quantization: str, dtype: torch.dtype, device: torch.device
+) -> BitsAndBytesConfig | None:
     if quantization == "none":
         return None
-    kept = unquantised_modules(skeleton)
     if quantization == "int8":
+        kept = unquantised_modules(skeleton)
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
+    kept = unquantised_modules(skeleton, CPU_BLOCK if device.type == "cpu" else (1, 1))
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=quantization,
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=kept,
     )
 
@@ -277,6 +323,13 @@ def _read_weights(
     if opened.generation_config is not None:
         model.generation_config = opened.generation_config
     return model.eval()
+
+
+def _check_choice(name: str, value: str) -> None:
+    if value not in CHOICES[name]:
+        raise SettingError(
+            "setting_not_understood", name=name, got=value, accepted=", ".join(CHOICES[name])
+        )
 
 
 def choose_device(name: str) -> torch.device:
@@ -329,18 +382,34 @@ def model_errors(source: str) -> Iterator[None]:
         yield
     except VLMError:
         raise
-    except pickle.UnpicklingError as error:
-        raise ModelError("pickled_code", source=source) from error
-    except (hub_errors.GatedRepoError, hub_errors.RepositoryNotFoundError) as error:
-        raise ModelError("hub_refused", source=source) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ModelError("out_of_memory_loading", source=source) from error
-    except Exception as error:
-        if isinstance(error.__cause__, pickle.UnpicklingError):
-            raise ModelError("pickled_code", source=source) from error
+    except Exception as error:  # transformers has no class for what is wrong with a checkpoint
+        chain = list(_chain(error))
+        for kinds, key in CAUSES.items():
+            if any(isinstance(each, kinds) for each in chain):
+                raise ModelError(key, source=source) from error
+        if any(memory.ran_out(each) for each in chain):
+            raise ModelError("out_of_memory_loading", source=source) from error
         if "trust_remote_code" in str(error):
             raise ModelError("needs_own_code", source=source) from error
-        if isinstance(error, OSError) and not Path(source).exists():
-            raise ModelError("hub_unreachable", source=source) from error
-        detail = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+        words = str(error).strip() or "-"
+        detail = f"{type(error).__name__}: {words.splitlines()[0][:200]}"
         raise ModelError("cannot_load", source=source, detail=detail) from error
+
+
+CAUSES: dict[tuple[type[Exception], ...], str] = {
+    (pickle.UnpicklingError,): "pickled_code",
+    (hub_errors.GatedRepoError, hub_errors.RepositoryNotFoundError): "hub_refused",
+    (
+        hub_errors.LocalEntryNotFoundError,
+        hub_errors.OfflineModeIsEnabled,
+        httpx.TransportError,
+    ): "hub_unreachable",
+}
+"""What may lie behind an error of transformers, the first that fits -> what people are told."""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -5,6 +5,7 @@ same name. `GenerationOptions` holds for one answer.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import types
@@ -52,6 +53,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "language": ("auto", "en", "zh"),
 }
 """Settings that take one of a few words."""
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "port": (1, 65535),
+    "max_megapixels": (0.01, 1000),
+    "max_side": (16, 100_000),
+    "max_file_megabytes": (0.01, 1000),
+    "max_images": (1, 100),
+}
+"""Smallest and largest value of each setting that is a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +140,8 @@ def read_settings(
         SettingError: a variable or flag whose value cannot be read.
     """
     environ = os.environ if environ is None else environ
-    defaults = Settings(hosted="SPACE_ID" in environ)
+    on_space = "SPACE_ID" in environ  # a Hugging Face Space: its proxy comes from outside
+    defaults = Settings(hosted=on_space, host="0.0.0.0" if on_space else "127.0.0.1")
     given: dict[str, object] = {}
     for field in fields(Settings):
         flag = (arguments or {}).get(field.name)
@@ -151,14 +162,17 @@ def _convert(name: str, text: str, default: object) -> object:
         accepted = ", ".join(CHOICES[name])
         raise SettingError("setting_not_understood", name=name, got=text, accepted=accepted)
     if isinstance(default, int | float):
-        try:
-            return type(default)(text)
-        except ValueError:
-            accepted = say("word.number")
-            raise SettingError(
-                "setting_not_understood", name=name, got=text, accepted=accepted
-            ) from None
+        return _number(name, text, type(default))
     return text
+
+
+def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
+    low, high = RANGES[name]
+    with contextlib.suppress(ValueError):
+        if low <= (number := kind(text)) <= high:
+            return number
+    accepted = f"{low:g} … {high:g}"
+    raise SettingError("setting_not_understood", name=name, got=text, accepted=accepted)
 
 
 def terminal_language(settings: Settings, environ: Mapping[str, str] | None = None) -> str:

@@ -127,6 +127,8 @@ class TokenStream(BaseStreamer):
 
     def add(self, ids: list[int]) -> None:
         """Takes new tokens."""
+        if not ids:
+            return
         self.last_at = time.perf_counter()
         if self.first_at is None:
             self.first_at = self.last_at
@@ -172,14 +174,18 @@ class Worker:
     def __init__(self, name: str, prepare: Callable[[], None] | None = None) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=prepare)
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._line: list[object] = []  # tickets of work that is not finished, oldest first
 
     def run(self, work: Work, cancel: threading.Event) -> Iterator[Event]:
         """Yields the events of `work(emit, should_stop, seconds_waited)` as they are emitted.
 
-        `should_stop()` turns true when `cancel` is set or this iterator is closed. An exception
-        of the work is raised here. While other work goes first, `Progress("queued")` says how
-        much; cancelling then ends at once.
+        `should_stop()` turns true when `cancel` is set, this iterator is closed or the worker is.
+        An exception of the work is raised here. While other work goes first, `Progress("queued")`
+        says how much; cancelling then ends at once.
+
+        Raises:
+            RequestError: the worker was closed before the work began.
         """
         events: SimpleQueue[Event | None] = SimpleQueue()
         started, closed = threading.Event(), threading.Event()
@@ -190,7 +196,7 @@ class Worker:
             try:
                 work(
                     events.put,
-                    lambda: cancel.is_set() or closed.is_set(),
+                    lambda: cancel.is_set() or closed.is_set() or self._closing.is_set(),
                     time.perf_counter() - since,
                 )
             finally:
@@ -198,8 +204,10 @@ class Worker:
                 events.put(None)
 
         with self._lock:
-            self._line.append(ticket)
+            if self._closing.is_set():
+                raise RequestError("model_closed")
             job = self._executor.submit(do)
+            self._line.append(ticket)
         try:
             if (yield from self._wait(job, started, ticket, cancel)):
                 while (event := events.get()) is not None:
@@ -227,6 +235,8 @@ class Worker:
                 return False
             if job.cancelled():
                 raise RequestError("model_closed")
+            if job.done() and not started.is_set():
+                job.result()  # raises: the thread could not be prepared
         return True
 
     def _leave(self, ticket: object) -> None:
@@ -235,5 +245,7 @@ class Worker:
                 self._line.remove(ticket)
 
     def close(self) -> None:
-        """Ends the thread once the work in hand is done; work that waits is dropped."""
+        """Stops the work in hand, drops what waits, and ends the thread."""
+        with self._lock:
+            self._closing.set()
         self._executor.shutdown(wait=True, cancel_futures=True)

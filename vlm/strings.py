@@ -76,6 +76,8 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "cli.models": ("list the models that can be loaded", "列出可以加载的模型"),
     "cli.info": ("say what a checkpoint holds", "说明一个检查点的内容"),
     "cli.bench": ("measure start, speed and memory", "测量启动时间、速度和内存"),
+    "cli.served": ("Diptych is at {address}", "Diptych 已启动：{address}"),
+    "cli.ready": ("{model} is ready", "{model} 已就绪"),
     "cli.talk": (
         "Ask away. Ctrl-C stops an answer, Ctrl-D ends.",
         "请提问。Ctrl-C 停止回答，Ctrl-D 结束。",
@@ -94,8 +96,8 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "flag.prompt": ("the question; without it a conversation begins", "问题；不给则进入对话"),
     "flag.system_prompt": ("said to the model before everything", "最先告诉模型的话"),
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
+    "flag.runs": ("how often to ask", "提问次数"),
     "flag.repeat": ("ask N times, each with the next seed", "问 N 次，每次用下一个种子"),
-    "word.number": ("a number", "一个数"),
     "flag.group": ("settings (each is also a VLM_... variable)", "设置（也可用 VLM_... 环境变量）"),
     "flag.model": (
         "model to load: a name from `models`, a folder or a hub id",
@@ -247,6 +249,11 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "error.setting_not_understood": (
         "The setting {name} is {got!r}; it takes {accepted}. Change the flag or the variable.",
         "设置 {name} 的值是 {got!r}，可接受的是 {accepted}。请修改参数或环境变量。",
+    ),
+    "error.port_taken": (
+        "Port {port} is in use, perhaps by another Diptych. Close that one, or choose another "
+        "port with --port.",
+        "端口 {port} 已被占用，可能是另一个 Diptych。请关闭它，或用 --port 换一个端口。",
     ),
     "error.unknown_backend": (
         "There is no backend {got!r}; known are: {known}. Change VLM_BACKEND.",

@@ -1,7 +1,6 @@
 """Messages as the JSON of OpenAI's chat API, and back. Images travel inside, as data addresses."""
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -40,8 +39,8 @@ def _message(item: object, limits: ImageLimits) -> Message:
 
 def _part(part: Any, limits: ImageLimits) -> Part:
     try:
-        if part["type"] == "text":
-            return Text(str(part["text"]))
+        if part["type"] == "text" and isinstance(part["text"], str):
+            return Text(part["text"])
         if part["type"] == "image_url":
             return _image(str(part["image_url"]["url"]), limits)
     except (KeyError, TypeError):
@@ -55,5 +54,5 @@ def _image(address: str, limits: ImageLimits) -> Image:
         raise RequestError("history_form", got=address[:60])
     try:
         return open_image(base64.b64decode(data, validate=True), limits=limits)
-    except binascii.Error:
+    except ValueError:  # no base64
         raise RequestError("history_form", got=address[:60]) from None

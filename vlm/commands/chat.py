@@ -14,7 +14,7 @@ from vlm.errors import VLMError
 from vlm.fetch import fetch_image
 from vlm.images import is_address, open_image
 from vlm.messages import Image
-from vlm.report import progress_words, stats_words
+from vlm.report import end_words, progress_words, stats_words
 from vlm.settings import (
     GenerationOptions,
     Parser,
@@ -93,7 +93,8 @@ def _talk(
             continue
         try:
             _answer(session, line, waiting, options, arguments, settings)
-            waiting = []
+            if session.turns:  # one that was stopped before its first word is not kept
+                waiting = []
         except VLMError as error:
             print(error_text(error, language), file=sys.stderr)
 
@@ -139,6 +140,8 @@ def _answer(
             elif isinstance(event, Finished):
                 reason = event.reason
                 print("".join(pieces) if arguments.no_stream else "", flush=True)
+                if note := end_words(event, language):
+                    print(note, file=sys.stderr)
                 print(stats_words(event, language), file=sys.stderr)
     return reason
 

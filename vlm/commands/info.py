@@ -1,5 +1,6 @@
 """`python -m vlm info SOURCE`: the parts of a checkpoint and their parameters, in millions."""
 
+import sys
 from types import SimpleNamespace
 
 from vlm.settings import Parser, Settings, terminal_language
@@ -16,6 +17,7 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     from vlm.loading import load, parts  # torch takes seconds: not for `--help`
 
     language = terminal_language(settings)
+    print(say("progress.loading", language), file=sys.stderr)
     loaded = load(
         arguments.source or settings.model,
         quantization=settings.quantization,

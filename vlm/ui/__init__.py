@@ -43,7 +43,7 @@ def launch(page: gr.Blocks, settings: Settings, **overrides: Any) -> tuple[Any, 
             "theme": look.theme(),
             "css_paths": ASSETS / "style.css",
             "head": look.HEAD,
-            "max_file_size": f"{settings.max_file_megabytes:g}mb",
+            "max_file_size": settings.image_limits.file_bytes,
             "share": False,
             "run_history": False,  # it would keep questions in the browser
             "footer_links": [],

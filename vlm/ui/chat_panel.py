@@ -235,7 +235,7 @@ class ChatPanel:
     def forget(self, visit: Visit) -> dict[Any, Any]:
         """A new conversation."""
         visit.cancel.set()
-        visit.session = self.context.new_visit().session
+        visit.session = self.context.new_session()
         visit.previews.clear()
         return {**self._ended(visit, visit.session, "en"), self.notice: "", self.stats: ""}
 

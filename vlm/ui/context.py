@@ -1,6 +1,7 @@
 """What the panels share: the backend, the settings, and the words that change with the language."""
 
 import threading
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,21 @@ class Context:
         self.assets = assets
         self.words = Words()
         self.language = gr.State("en")
-        self.visit = gr.State(None, delete_callback=_leave)
+        self.visit = gr.State(None)
+        self._open: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()
 
-    def new_visit(self) -> Visit:
+    def new_session(self) -> ChatSession:
         """An empty conversation."""
-        return Visit(ChatSession(self.backend, max_images=self.settings.max_images))
+        return ChatSession(self.backend, max_images=self.settings.max_images)
 
+    def arrive(self, request: gr.Request) -> Visit:
+        """What a page gets when it is opened."""
+        visit = Visit(self.new_session())
+        self._open[request.session_hash or ""] = visit
+        return visit
 
-def _leave(visit: Visit | None) -> None:
-    if visit is not None:
-        visit.cancel.set()
+    def leave(self, request: gr.Request) -> None:
+        """Stops what runs for a page that was closed or reloaded."""
+        visit = self._open.pop(request.session_hash or "", None)
+        if visit is not None:
+            visit.cancel.set()

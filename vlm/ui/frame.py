@@ -63,10 +63,10 @@ def connect(context: Context, header: Header) -> None:
     def relabel(language: str) -> list[Any]:
         return [language, *words.updates(language)]
 
-    def arrive(tag: str) -> list[Any]:
+    def arrive(tag: str, request: gr.Request) -> list[Any]:
         setting = context.settings.language
         language = choose_language(tag) if setting == "auto" else setting
-        return [context.new_visit(), language, *relabel(language)]
+        return [context.arrive(request), language, *relabel(language)]
 
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     arrived = page.load(
@@ -76,6 +76,7 @@ def connect(context: Context, header: Header) -> None:
         js=BROWSER_LANGUAGE,
         **quiet,
     )
+    page.unload(context.leave)
     page.load(None, js=RESTORE_THEME)
 
     def watch(language: str) -> Iterator[str]:

@@ -1,0 +1,146 @@
+"""A real Gradio server over a scripted backend, and a real browser in front of it."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+from tests.support.fakes import ScriptedBackend, Step
+from vlm.backend import Backend, DeferredBackend
+from vlm.settings import Settings
+from vlm.ui import build_ui, launch
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
+WAIT = 20_000  # milliseconds after which a state that never comes fails the test
+
+
+@dataclass
+class Served:
+    """A page that is being served.
+
+    Attributes:
+        address: of the page.
+        backend: what answers.
+    """
+
+    address: str
+    backend: ScriptedBackend
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """`serve("A ", gate, "cat.")` serves the page over that script; settings by name."""
+    pages = []
+
+    def start(*script: Step, backend: Backend | None = None, **settings: object) -> Served:
+        answers = backend or ScriptedBackend(list(script) or ["Yes."])
+        options = Settings(port=free_port(), **settings)
+        page = build_ui(DeferredBackend(lambda: answers), options)
+        launch(page, options, prevent_thread_lock=True, quiet=True)
+        pages.append(page)
+        return Served(f"http://127.0.0.1:{options.port}", answers)
+
+    yield start
+    for page in pages:
+        page.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium. Missing, it fails the tests in CI and skips them elsewhere."""
+    if not os.path.exists(CHROMIUM):
+        words = "no chromium on this machine: `apt install chromium` to run the browser tests"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(words)
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+class Tab:
+    """One open page, by the parts a person would name; it keeps what must not happen.
+
+    Attributes:
+        page: playwright's page.
+        page_errors: uncaught errors in the page.
+        left_origin: addresses outside the app that it asked for.
+    """
+
+    def __init__(self, context: BrowserContext, address: str) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.page_errors: list[str] = []
+        self.left_origin: list[str] = []
+        self.page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url, address))
+        self.page.goto(address, wait_until="domcontentloaded")
+        self.find(".status.ready").wait_for()
+
+    def _note(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            self.left_origin.append(url)
+
+    def find(self, selector: str) -> Locator:
+        return self.page.locator(selector)
+
+    @property
+    def box(self) -> Locator:
+        return self.find("#message textarea")
+
+    @property
+    def answers(self) -> Locator:
+        return self.find("#chat [data-testid=bot] .md")
+
+    @property
+    def stats(self) -> Locator:
+        return self.find("#stats .stats")
+
+    def attach(self, *files: dict[str, object] | str) -> None:
+        """Puts files into the box as the attach button does, and waits for their thumbnails."""
+        self.find("#message input[type=file]").set_input_files(list(files))
+        self.find("#message .thumbnail-item").nth(len(files) - 1).wait_for()
+
+    def ask(self, text: str) -> None:
+        """Types and sends."""
+        self.box.fill(text)
+        self.box.press("Enter")
+
+    def wait_for_answer(self, count: int = 1) -> None:
+        """Until so many answers stand there and none runs."""
+        self.answers.nth(count - 1).wait_for()
+        self.stats.wait_for()
+        self.find("#stop").wait_for(state="hidden")
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """`open_tab(address)` opens the page as a visitor of its own; options of the context by name.
+
+    At the end no page may have thrown an error, or asked for anything outside the app.
+    """
+    contexts, tabs = [], []
+
+    def start(address: str, **options: object) -> Tab:
+        options.setdefault("locale", "en-US")
+        context = browser.new_context(reduced_motion="reduce", **options)
+        contexts.append(context)
+        tabs.append(Tab(context, address))
+        return tabs[-1]
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert [tab.page_errors for tab in tabs] == [[] for _ in tabs]
+    assert [tab.left_origin for tab in tabs] == [[] for _ in tabs]

@@ -1,0 +1,129 @@
+"""`/chat` for programs, through gradio_client, and what the server gives to nobody."""
+
+import base64
+import threading
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from tests.support.fakes import photo_bytes
+from vlm.errors import RequestError
+from vlm.messages import Image, Text
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A photo in a file."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(photo_bytes())
+    return handle_file(path)
+
+
+def ask(served, message, history=(), settings=None):
+    client = Client(served.address, verbose=False)
+    return client.predict(message, list(history), settings or {}, api_name="/chat")
+
+
+def test_a_message_with_a_file_is_answered(serve, picture):
+    served = serve("A ", "photo.")
+    assert ask(served, {"text": "What?", "files": [picture]}) == "A photo."
+    message = served.backend.asked[0].messages[-1]
+    assert [type(part) for part in message.parts] == [Image, Text]
+
+
+def test_the_reply_is_streamed(serve):
+    gate = threading.Event()
+    served = serve("one ", gate, "two")
+    job = Client(served.address, verbose=False).submit(
+        {"text": "Count.", "files": []}, [], {}, api_name="/chat"
+    )
+    replies = iter(job)
+    assert next(replies) == "one "  # although the answer cannot have ended
+    gate.set()
+    assert list(replies)[-1] == "one two"
+
+
+def test_history_and_settings_reach_the_backend(serve):
+    served = serve("Blue.")
+    address = "data:image/png;base64," + base64.b64encode(photo_bytes()).decode()
+    history = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": address}},
+                {"type": "text", "text": "Which colour?"},
+            ],
+        },
+        {"role": "assistant", "content": "Red."},
+    ]
+    ask(served, {"text": "Sure?", "files": []}, history, {"temperature": 0.5, "seed": 7})
+    asked = served.backend.asked[0]
+    assert [message.role for message in asked.messages] == ["user", "assistant", "user"]
+    assert [message.text for message in asked.messages] == ["Which colour?", "Red.", "Sure?"]
+    assert len(asked.messages[0].images) == 1
+    assert (asked.options.temperature, asked.options.seed) == (0.5, 7)
+
+
+def test_calls_share_nothing(serve):
+    served = serve("Yes.")
+    ask(served, {"text": "One.", "files": []})
+    ask(served, {"text": "Two.", "files": []})
+    assert [message.text for message in served.backend.asked[1].messages] == ["Two."]
+
+
+@pytest.mark.parametrize(
+    ("message", "history", "settings", "words"),
+    [
+        ({"text": " ", "files": []}, [], {}, "empty"),
+        ({"text": "Hi", "files": []}, "no list", {}, "history"),
+        ({"text": "Hi", "files": []}, [{"role": "robot", "content": "x"}], {}, "history"),
+        ({"text": "Hi", "files": []}, [], {"temperature": 99}, "from 0.0 to 5.0"),
+        ({"text": "Hi", "files": []}, [], {"heat": 1}, "heat"),
+    ],
+)
+def test_a_bad_request_gets_a_sentence(serve, message, history, settings, words):
+    served = serve("Never.")
+    with pytest.raises(AppError, match=words):
+        Client(served.address, verbose=False).predict(message, history, settings, api_name="/chat")
+    assert served.backend.asked == []
+
+
+def test_a_failure_of_the_backend_gets_its_sentence(serve):
+    served = serve(RequestError("context_full", got=9000, limit=8192))
+    with pytest.raises(AppError, match="9000 tokens"):
+        ask(served, {"text": "Hi", "files": []})
+
+
+def test_a_cancelled_job_stops_the_backend(serve):
+    gate, never = threading.Event(), threading.Event()
+    served = serve("Begun ", gate, "more ", "and more ", never, "never")
+    job = Client(served.address, verbose=False).submit(
+        {"text": "Hi", "files": []}, [], {}, api_name="/chat"
+    )
+    assert next(iter(job)) == "Begun "
+    threading.Timer(0.5, gate.set).start()  # cancelling takes effect at the next piece
+    job.cancel()
+    assert served.backend.asked[0].cancel.wait(15)
+
+
+def test_only_the_documented_endpoints_are_public(serve):
+    endpoints = Client(serve().address, verbose=False).view_api(return_format="dict")
+    assert list(endpoints["named_endpoints"]) == ["/chat"]
+    assert endpoints["unnamed_endpoints"] == {}
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "requirements.txt", "assets/pocket/config.json"])
+def test_files_of_the_machine_are_not_served(serve, path):
+    address = serve().address
+    assert httpx.get(f"{address}/gradio_api/file={path}").status_code in (403, 404)
+    forged = {"text": "Read it.", "files": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
+    with pytest.raises(AppError):
+        Client(address, verbose=False).predict(forged, [], {}, api_name="/chat")
+
+
+def test_a_file_over_the_limit_is_not_taken(serve):
+    address = serve(max_file_megabytes=0.001).address
+    upload = {"files": ("big.png", b"0" * 5000)}
+    assert httpx.post(f"{address}/gradio_api/upload", files=upload).status_code == 413
