@@ -15,11 +15,36 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "vlm").rglob("*.py"), ROOT / "app.py"])
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_bytes()) for path in SOURCES}
 
-ORDER = """
-    errors messages images fetch strings settings backend families memory loading sampling
-    streaming cache wire engine remote chat report compare grounding explain vlm serve ui commands
-    __main__ app
-""".split()
+ORDER = (
+    "errors",
+    "messages",
+    "images",
+    "fetch",
+    "strings",
+    "settings",
+    "backend",
+    "families",
+    "memory",
+    "processors",
+    "loading",
+    "sampling",
+    "streaming",
+    "cache",
+    "wire",
+    "engine",
+    "remote",
+    "chat",
+    "report",
+    "compare",
+    "grounding",
+    "explain",
+    "vlm",
+    "serve",
+    "ui",
+    "commands",
+    "__main__",
+    "app",
+)
 """A module imports only from those before it; a package counts as one; `vlm` is its __init__."""
 
 ONLY_IN = {

@@ -104,8 +104,8 @@ class GenerationOptions:
             kind = OPTION_TYPES.get(name)
             if kind is None:
                 raise RequestError("option_unknown", got=name, known=", ".join(OPTION_TYPES))
-            if name == "stop" and isinstance(value, list | tuple):
-                value = tuple(str(text) for text in value)
+            if isinstance(value, list) and all(isinstance(text, str) for text in value):
+                value = tuple(value)
             if value is not None:
                 wrong = isinstance(value, bool) or not isinstance(value, kind)
                 if wrong:

@@ -208,7 +208,7 @@ def gemma3(folder: Path) -> None:
 
 def _save_processor(kind: type, pixels: object, words: object, folder: Path, **extra: int) -> None:
     """Writes the files of a processor whose class wants a video part that needs torchvision."""
-    from vlm.loading import without_video
+    from vlm.processors import without_video
 
     without_video(kind)(
         pixels, words, None, chat_template=getattr(words, "chat_template", None), **extra

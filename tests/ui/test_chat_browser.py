@@ -3,10 +3,11 @@
 import threading
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.support.fakes import photo_bytes
-from vlm.backend import Progress
+from vlm.backend import Finished, Progress
 from vlm.errors import RequestError
 
 pytestmark = pytest.mark.browser
@@ -98,6 +99,23 @@ def test_stop_keeps_the_partial_answer_and_the_conversation_goes_on(serve, open_
         "Half of ",
         "Go on.",
     ]
+
+
+def test_a_question_stopped_before_the_first_word_comes_back_into_the_box(serve, open_tab):
+    tab = open_tab(serve(threading.Event(), "never").address)
+    tab.attach(PNG)
+    tab.ask("Wait.")
+    tab.find("#stop").click()
+    expect(tab.box).to_have_value("Wait.")
+    expect(tab.find("#message .thumbnail-item")).to_have_count(1)
+    expect(tab.find("#examples")).to_be_visible()
+
+
+def test_an_answer_without_a_word_says_so(serve, open_tab):
+    tab = open_tab(serve(Finished("stop")).address)
+    tab.ask("Nothing?")
+    tab.wait_for_answer()
+    expect(tab.answers.last).to_have_text("The model ended without a word.")
 
 
 def test_progress_is_told_in_words_until_the_first_word(serve, open_tab):
@@ -280,3 +298,24 @@ def test_nothing_scrolls_sideways_on_a_phone(serve, open_tab, scheme):
     tab.wait_for_answer()
     assert tab.page.evaluate(width) <= 390
     expect(tab.box).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_accessibility_finding(serve, open_tab, scheme):
+    tab = open_tab(serve("A photo.").address, color_scheme=scheme)
+    severe = [*_severe_findings(tab)]
+    tab.attach(PNG)
+    tab.ask("What is this?")
+    tab.wait_for_answer()
+    severe += _severe_findings(tab)
+    assert severe == []
+
+
+def _severe_findings(tab):
+    found = Axe().run(tab.page).response["violations"]
+    return [
+        (each["id"], node["html"][:200])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]

@@ -8,17 +8,17 @@ import html
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import save_pil_to_cache
 
-from vlm.backend import Finished, Progress, TextDelta
+from vlm.backend import Event, Finished, Progress, TextDelta
 from vlm.chat import ChatSession
 from vlm.errors import VLMError
 from vlm.images import open_image, preview
-from vlm.messages import Image, Message
+from vlm.messages import Image
 from vlm.report import end_words, progress_words, stats_words
 from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
@@ -116,7 +116,7 @@ class ChatPanel:
         for name, button in examples.items():
             button.click(self._send_example(name), [visit, language], **running)
         self.stop.click(self.stop_answer, [visit], None, **quiet)
-        self.clear.click(self.forget, [visit], outputs, **quiet)
+        self.clear.click(self.forget, [visit, language], outputs, **quiet)
 
     def _send_example(self, name: str) -> Any:
         picture = str(self.context.assets / "examples" / f"{name}.jpg")
@@ -129,55 +129,50 @@ class ChatPanel:
 
     def send(self, value: dict[str, Any], visit: Visit, language: str) -> Iterator[dict[Any, Any]]:
         """Asks, and draws the answer as it grows; what fails comes back into the box."""
-        session = visit.session
         try:
-            yield from self._answer(value, visit, session, language)
+            yield from self._answer(value, visit, language)
         except VLMError as error:
-            yield self._failed(value, visit, error_text(error, language))
+            yield self._failed(value, visit, language, error_text(error, language))
         except Exception as error:
             log.exception("an answer failed")
-            detail = type(error).__name__
-            yield self._failed(value, visit, say("error.unexpected", language, detail=detail))
+            words = say("error.unexpected", language, detail=type(error).__name__)
+            yield self._failed(value, visit, language, words)
 
     def _answer(
-        self, value: dict[str, Any], visit: Visit, session: ChatSession, language: str
+        self, value: dict[str, Any], visit: Visit, language: str
     ) -> Iterator[dict[Any, Any]]:
+        session, kept = visit.session, len(visit.session.turns)
         text, files = (value.get("text") or ""), (value.get("files") or [])
-        limits = self.context.settings.image_limits
-        images = [open_image(path, limits=limits) for path in files]
-        visit.cancel = threading.Event()
-        events = session.send(text, images, GenerationOptions(), visit.cancel)
         said = self._rows(visit, session, language)
-        question = self._question(Message("user", (*images,)), text, visit)
-        waiting, answer = say("progress.thinking", language), ""
-        yield {**self._running(), self.chat: [*said, *question, _reply(waiting, pending=True)]}
-        for event in events:
+        question = self._question(text, [], visit)
+        visit.cancel = threading.Event()
+        yield {**self._running(), self.chat: [*said, *question]}
+        images: list[Image] = []
+        for number, path in enumerate(files, 1):
+            waiting = progress_words(Progress("reading", number, len(files)), language)
+            yield {self.chat: [*said, *question, _pending(waiting)]}
+            images.append(open_image(path, limits=self.context.settings.image_limits))
+        question = self._question(text, images, visit)
+        events = session.send(text, images, GenerationOptions(), visit.cancel)
+        for reply in _replies(events, language):
             if visit.session is not session:  # cleared meanwhile
                 visit.cancel.set()
                 return
-            if isinstance(event, Progress):
-                waiting = progress_words(event, language)
-            elif isinstance(event, TextDelta):
-                answer += event.text
-            elif isinstance(event, Finished):
-                break
-            shown = _reply(answer) if answer else _reply(waiting, pending=True)
-            yield {self.chat: [*said, *question, shown]}
-        for _ in events:  # lets the session keep the turn
-            pass
-        yield self._ended(visit, session, language)
+            yield {self.chat: [*said, *question, reply]}
+        ended = self._ended(visit, language)
+        if len(session.turns) == kept:  # stopped before the first word: nothing to go on from
+            ended[self.box] = gr.update(value=value, submit_btn=True)
+        yield ended
 
     def _rows(self, visit: Visit, session: ChatSession, language: str) -> list[dict[str, Any]]:
         """The conversation so far, as the Chatbot takes it."""
         rows: list[dict[str, Any]] = []
         for turn in session.turns:
-            rows += self._question(turn.question, turn.question.text, visit)
-            rows.append(
-                _reply(turn.answer or say("answer.empty", language), turn.finished, language)
-            )
+            rows += self._question(turn.question.text, turn.question.images, visit)
+            rows.append(_reply(turn.answer, turn.finished, language))
         return rows
 
-    def _question(self, message: Message, text: str, visit: Visit) -> list[dict[str, Any]]:
+    def _question(self, text: str, images: Sequence[Image], visit: Visit) -> list[dict[str, Any]]:
         """A user's turn: its images in a row, then its words."""
         content: list[Any] = [
             gr.Image(
@@ -187,9 +182,10 @@ class ChatPanel:
                 show_label=False,
                 render=False,
             )
-            for image in message.images
+            for image in images
         ]
-        return [{"role": "user", "content": [*content, *([text] if text else [])]}]
+        content += [text] if text.strip() else []
+        return [{"role": "user", "content": content}] if content else []
 
     def _preview(self, image: Image, visit: Visit) -> str:
         """A small copy without metadata, for the page only."""
@@ -209,10 +205,11 @@ class ChatPanel:
             self.clear: gr.update(visible=False),
         }
 
-    def _ended(self, visit: Visit, session: ChatSession, language: str) -> dict[Any, Any]:
-        turns = session.turns
+    def _ended(self, visit: Visit, language: str) -> dict[Any, Any]:
+        """The conversation as it stands, and a box that can send again."""
+        turns = visit.session.turns
         return {
-            self.chat: self._rows(visit, session, language),
+            self.chat: self._rows(visit, visit.session, language),
             self.examples: gr.update(visible=not turns),
             self.stats: _line(stats_words(turns[-1].finished, language)) if turns else "",
             self.box: gr.update(submit_btn=True),
@@ -220,10 +217,12 @@ class ChatPanel:
             self.clear: gr.update(visible=bool(turns)),
         }
 
-    def _failed(self, value: dict[str, Any], visit: Visit, words: str) -> dict[Any, Any]:
+    def _failed(
+        self, value: dict[str, Any], visit: Visit, language: str, words: str
+    ) -> dict[Any, Any]:
         """The conversation as it was, the question back in the box, and why."""
         return {
-            **self._ended(visit, visit.session, "en"),
+            **self._ended(visit, language),
             self.notice: f'<div class="card" role="alert">{html.escape(words)}</div>',
             self.box: gr.update(value=value, submit_btn=True),
         }
@@ -232,12 +231,12 @@ class ChatPanel:
         """Ends the answer that runs; what is written of it stays."""
         visit.cancel.set()
 
-    def forget(self, visit: Visit) -> dict[Any, Any]:
+    def forget(self, visit: Visit, language: str) -> dict[Any, Any]:
         """A new conversation."""
         visit.cancel.set()
         visit.session = self.context.new_session()
         visit.previews.clear()
-        return {**self._ended(visit, visit.session, "en"), self.notice: "", self.stats: ""}
+        return {**self._ended(visit, language), self.notice: ""}
 
     def _serve_api(self) -> None:
         """`/chat` for programs: the same engine, nothing kept between calls."""
@@ -286,16 +285,30 @@ class ChatPanel:
             cancel.set()
 
 
-def _reply(
-    text: str, finished: Finished | None = None, language: str = "en", *, pending: bool = False
-) -> dict[str, Any]:
+def _replies(events: Iterator[Event], language: str) -> Iterator[dict[str, Any]]:
+    """The answer as it grows: what is happening, then the text so far."""
+    answer = ""
+    for event in events:
+        if isinstance(event, TextDelta):
+            answer += event.text
+            yield _reply(answer)
+        elif isinstance(event, Progress) and not answer:
+            yield _pending(progress_words(event, language))
+
+
+def _pending(words: str) -> dict[str, Any]:
+    """What stands in the answer's place until its first word."""
+    return {"role": "assistant", "content": f'<span class="pending">{html.escape(words)}</span>'}
+
+
+def _reply(text: str, finished: Finished | None = None, language: str = "en") -> dict[str, Any]:
     """An answer as the Chatbot takes it. Pictures a model writes are named, never fetched."""
-    if pending:
-        return {"role": "assistant", "content": f'<span class="pending">{html.escape(text)}</span>'}
     safe = REMOTE_IMAGE.sub(lambda found: found.group(1) or "", text)
     end = end_words(finished, language) if finished else ""
-    note = f'\n\n<span class="ended">{html.escape(end)}</span>' if end else ""
-    return {"role": "assistant", "content": safe + note}
+    if finished and not text.strip():
+        end = say("answer.empty", language)
+    note = f'<span class="ended">{html.escape(end)}</span>' if end else ""
+    return {"role": "assistant", "content": f"{safe}\n\n{note}" if note else safe}
 
 
 def _line(words: str) -> str:

@@ -53,12 +53,3 @@ def prompt(small: Any) -> dict[str, torch.Tensor]:
 def _no_gradients() -> Iterator[None]:
     with torch.no_grad():
         yield
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Steps this small lose more by waiting for a busy machine's other cores than they gain."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

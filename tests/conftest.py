@@ -1,0 +1,31 @@
+"""What all tests share: no network, one thread of torch, tiny checkpoints built once."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Steps this small lose more by waiting for a busy machine's other cores than they gain."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Folders of tiny random checkpoints by the name of their architecture. Copy to change one."""
+    from .support.tiny import BUILDERS
+
+    folders = {name: tmp_path_factory.mktemp(name) for name in BUILDERS}
+    for name, build in BUILDERS.items():
+        build(folders[name])
+    return folders
