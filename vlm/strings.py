@@ -13,7 +13,6 @@ LANGUAGES = {"en": "English", "zh": "简体中文"}
 
 TABLE: Mapping[str, tuple[str, str]] = {
     # ---- the page ----
-    "app.title": ("Diptych", "Diptych 双联"),
     "app.private": (
         "Runs on this machine. Your pictures and words stay here.",
         "在本机运行。图片和文字都留在这台机器上。",
@@ -23,10 +22,8 @@ TABLE: Mapping[str, tuple[str, str]] = {
         "在共享服务器上运行：请勿上传不愿他人看到的内容。",
     ),
     "app.language": ("Language · 语言", "Language · 语言"),
-    "app.theme": ("Light or dark", "浅色或深色"),
     "tab.chat": ("Chat", "对话"),
     "model.loading": ("Loading {name} …", "正在加载 {name} …"),
-    "model.ready": ("{name} · {details}", "{name} · {details}"),
     "model.failed": ("{name} could not be loaded", "{name} 加载失败"),
     "model.pocket.good_at": (
         "Ships with the program. One sentence about an everyday photo, on any computer; reads no "
@@ -35,7 +32,6 @@ TABLE: Mapping[str, tuple[str, str]] = {
     ),
     "chat.label": ("Conversation", "对话内容"),
     "chat.empty": ("Drop a photo, then ask about it", "放入一张照片，然后提问"),
-    "chat.try": ("Or try one of these", "或者试试这些"),
     "box.label": ("Message", "消息"),
     "box.placeholder": (
         "Ask about your photos: drop, paste or attach them here",

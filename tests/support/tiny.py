@@ -70,8 +70,8 @@ def _text(words: int, **changes: object) -> dict[str, object]:
     }
 
 
-def llava(folder: Path) -> None:
-    """CLIP tower, one linear-GELU-linear projector, Llama."""
+def llava(folder: Path, **text: object) -> None:
+    """CLIP tower, one linear-GELU-linear projector, Llama; `text` changes its configuration."""
     words = tokenizer("<image>", image_token="<image>")
     vision = {
         "model_type": "clip_vision_model",
@@ -85,7 +85,7 @@ def llava(folder: Path) -> None:
     }
     config = LlavaConfig(
         vision_config=vision,
-        text_config={"model_type": "llama", **_text(len(words))},
+        text_config={"model_type": "llama", **_text(len(words), **text)},
         image_token_id=words.convert_tokens_to_ids("<image>"),
         image_seq_length=4,
     )
