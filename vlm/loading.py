@@ -5,6 +5,7 @@ come from safetensors or restricted unpickling, and nothing missing is initialis
 """
 
 import contextlib
+import json
 import logging
 import pickle
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, cast
 import huggingface_hub.errors as hub_errors
 import torch
 import transformers
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -150,7 +152,7 @@ def open_checkpoint(source: str, dtype: torch.dtype) -> Opened:
     family = families.find(source)
     if family is not None:
         return family.open(source, dtype=dtype)
-    _check_folder(source)
+    _check_source(source)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ModelError("not_image_to_text", source=source, got=config.model_type)
@@ -232,6 +234,7 @@ def _read_weights(
         device_map={"": device},
         quantization_config=quantization_config,
         trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
         output_loading_info=True,
     )
     missing = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
@@ -275,14 +278,11 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.float16 if old or device.type == "mps" else torch.bfloat16
 
 
-def _check_folder(source: str) -> None:
+def _check_source(source: str) -> None:
     """Says what is wrong with a folder before transformers takes it for a hub id."""
-    path = Path(source).expanduser()
-    looks_like_path = source.startswith((".", "/", "~")) or "\\" in source
+    path = Path(source)
     if not path.exists():
-        if looks_like_path or source.count("/") != 1:
-            known = ", ".join(each.name for each in families.catalogue())
-            raise ModelError("no_such_checkpoint", source=source, known=known)
+        _check_hub(source)
         return
     if not path.is_dir():
         raise ModelError("not_a_folder", source=source)
@@ -291,6 +291,30 @@ def _check_folder(source: str) -> None:
         raise ModelError("no_config", source=source, found=", ".join(found[:8]) or "-")
     if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
         raise ModelError("no_weights", source=source, found=", ".join(found[:8]))
+    for index in path.glob("*.index.json"):
+        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+        if absent := sorted(set(shards) - set(found)):
+            raise ModelError("file_missing", file=absent[0], index=index.name)
+
+
+def _check_hub(source: str) -> None:
+    """Fails at once where the hub's client would try an unreachable network for half a minute."""
+    looks_like_path = source.startswith((".", "/", "~")) or "\\" in source
+    try:
+        if looks_like_path or source.count("/") != 1:
+            raise hub_errors.HFValidationError
+        cached = try_to_load_from_cache(source, "config.json")
+    except hub_errors.HFValidationError as error:
+        known = ", ".join(each.name for each in families.catalogue())
+        raise ModelError("no_such_checkpoint", source=source, known=known) from error
+    if isinstance(cached, str):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(source, "config.json"))
+    except hub_errors.HfHubHTTPError:
+        raise  # the hub did answer
+    except Exception as error:
+        raise ModelError("hub_unreachable", source=source) from error
 
 
 @contextlib.contextmanager

@@ -4,7 +4,10 @@ In: a folder or hub id and the model's configuration. Out: a processor without i
 which needs torchvision.
 """
 
+import contextlib
+import inspect
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,45 +29,77 @@ def load_processor(source: str, config: transformers.PreTrainedConfig) -> Proces
     The class is one of transformers' own, named by the checkpoint or else by its configuration,
     never by a file's `auto_map`, so no checkpoint can ask for remote code here.
     """
-    kind = _declared_processor(source)
+    kind = _declared_class(source)
     if kind is None and type(config) in PROCESSOR_MAPPING:
         kind = cast(type[ProcessorMixin], PROCESSOR_MAPPING[type(config)])
     if kind is None:
-        processor: Any = AutoProcessor.from_pretrained(
-            source, config=config, trust_remote_code=False
-        )
+        processor = AutoProcessor.from_pretrained(source, config=config, trust_remote_code=False)
     else:
-        processor = without_video(kind).from_pretrained(source, trust_remote_code=False)
+        processor = without_video(kind).from_pretrained(
+            source, trust_remote_code=False, **_missing_sizes(kind, source, config)
+        )
     if not hasattr(processor, "image_processor"):
         raise ModelError("no_processor", source=source)
-    if getattr(processor, "patch_size", 0) is None:  # lost where processor_config.json is missing
-        _derive_sizes(processor, config)
     return processor
 
 
-def _declared_processor(source: str) -> type[ProcessorMixin] | None:
+def _declared_class(source: str) -> type[ProcessorMixin] | None:
     """The processor class that a checkpoint's files name, if transformers has it."""
-    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
-        file = cached_file(
-            source,
-            name,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        found = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
-        if kind := processor_class_from_name(found.get("processor_class") or ""):
+    for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        name = _read(source, file).get("processor_class")
+        if name and (kind := processor_class_from_name(name)) is not None:
             return kind
     return None
 
 
-def _derive_sizes(processor: Any, config: Any) -> None:
-    """What decides how many placeholders an image gets, from the model's configuration."""
-    processor.patch_size = config.vision_config.patch_size
-    processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+def _read(source: str, file: str) -> dict[str, Any]:
+    """A JSON object of the checkpoint; empty where it has no such file."""
+    path = cached_file(
+        source,
+        file,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+
+
+def _missing_sizes(kind: type[ProcessorMixin], source: str, config: Any) -> dict[str, Any]:
+    """Numbers that decide how many placeholders an image gets, where the checkpoint has none.
+
+    They are arguments of the processor that only processor_config.json stores, which older
+    checkpoints lack; their defaults belong to one published model.
+    """
+    stored = _read(source, "processor_config.json")
+    taken = inspect.signature(kind.__init__).parameters
+    sizes: dict[str, Any] = {}
+    for name, derive in SIZES.items():
+        if name in taken and stored.get(name) is None:
+            with contextlib.suppress(AttributeError):  # this model counts in another way
+                sizes[name] = derive(config)
+    return sizes
+
+
+def _class_tokens(config: Any) -> int:
+    """How many tokens a vision tower has besides its patches."""
     with torch.device("meta"):
         tower = AutoModel.from_config(config.vision_config, trust_remote_code=False)
-    has_class_token = any("class_embedding" in name for name, _ in tower.named_parameters())
-    processor.num_additional_image_tokens = int(has_class_token)
+    return int(any("class_embedding" in name for name, _ in tower.named_parameters()))
+
+
+def _shuffled_patches(config: Any) -> int:
+    """Patches of a tile after `scale_factor` x `scale_factor` of them became one token."""
+    side = config.vision_config.image_size // config.vision_config.patch_size
+    return side**2 // config.scale_factor**2
+
+
+SIZES: Mapping[str, Callable[[Any], Any]] = {
+    "patch_size": lambda config: config.vision_config.patch_size,
+    "vision_feature_select_strategy": lambda config: config.vision_feature_select_strategy,
+    "num_additional_image_tokens": _class_tokens,
+    "image_seq_len": _shuffled_patches,
+    "image_seq_length": lambda config: config.mm_tokens_per_image,
+}
+"""Argument of a processor -> how it follows from the model's configuration."""
 
 
 def without_video(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:

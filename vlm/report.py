@@ -29,7 +29,7 @@ def stats_words(event: Finished, language: str) -> str:
 
 def byte_words(count: float) -> str:
     """Bytes for people: "812 MB", "1.4 GB"; thousands, not 1024."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
 
 
 def end_words(event: Finished, language: str) -> str:

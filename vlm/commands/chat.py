@@ -125,25 +125,29 @@ def _answer(
     settings: Settings,
 ) -> str:
     """Prints one answer; Ctrl-C stops it and keeps the program. Returns why it ended."""
-    language = terminal_language(settings)
+    language, streams = terminal_language(settings), not arguments.no_stream
     cancel = threading.Event()
     pieces: list[str] = []
-    reason = ""
-    with _interrupt_sets(cancel):
-        for event in session.send(text, images, options, cancel):
-            if isinstance(event, TextDelta):
-                pieces.append(event.text)
-                if not arguments.no_stream:
-                    print(event.text, end="", flush=True)
-            elif isinstance(event, Progress):
-                print(progress_words(event, language), file=sys.stderr)
-            elif isinstance(event, Finished):
-                reason = event.reason
-                print("".join(pieces) if arguments.no_stream else "", flush=True)
-                if note := end_words(event, language):
-                    print(note, file=sys.stderr)
-                print(stats_words(event, language), file=sys.stderr)
-    return reason
+    finished: Finished | None = None
+    try:
+        with _interrupt_sets(cancel):
+            for event in session.send(text, images, options, cancel):
+                if isinstance(event, TextDelta):
+                    pieces.append(event.text)
+                    print(event.text if streams else "", end="", flush=True)
+                elif isinstance(event, Progress):
+                    print(progress_words(event, language), file=sys.stderr)
+                else:
+                    finished = event
+    finally:
+        if streams and pieces:
+            print(flush=True)  # ends the line, also of an answer that broke off
+    assert finished is not None  # a session raises where there is no end
+    if not streams:
+        print("".join(pieces), flush=True)
+    for note in (end_words(finished, language), stats_words(finished, language)):
+        print(note, end="\n" if note else "", file=sys.stderr)
+    return finished.reason
 
 
 @contextmanager
