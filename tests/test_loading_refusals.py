@@ -1,0 +1,108 @@
+"""Checkpoints that cannot be loaded: a sentence each, and nothing in them is ever run."""
+
+import json
+import pickle
+import shutil
+import socket
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vlm.errors import ModelError, SettingError
+from vlm.loading import load
+
+
+@pytest.fixture
+def folder(checkpoints, tmp_path):
+    """A complete checkpoint to be spoiled."""
+    return shutil.copytree(checkpoints["llava"], tmp_path / "checkpoint")
+
+
+def refusal(source):
+    with pytest.raises(ModelError) as caught:
+        load(str(source), quantization="none", dtype="float32")
+    assert str(source) in str(caught.value) or caught.value.key == "weights_missing"
+    return caught.value.key
+
+
+def test_a_complete_folder_loads_in_evaluation_mode(folder):
+    loaded = load(str(folder), quantization="none", dtype="float32")
+    assert not loaded.model.training
+    assert loaded.model.dtype == torch.float32
+
+
+def test_no_config(folder):
+    (folder / "config.json").unlink()
+    assert refusal(folder) == "no_config"
+
+
+def test_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+    assert refusal(folder) == "no_weights"
+
+
+def test_an_empty_folder_a_file_and_nothing(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    assert refusal(tmp_path / "empty") == "no_config"
+    assert refusal(tmp_path / "file") == "not_a_folder"
+    assert refusal(tmp_path / "missing") == "no_such_checkpoint"
+    assert refusal("no-such-name") == "no_such_checkpoint"
+
+
+def test_a_hub_id_without_a_network(monkeypatch):
+    def refused(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    assert refusal("owner/some-model") == "hub_unreachable"
+
+
+def test_pickled_code_is_never_run(folder, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    (folder / "model.safetensors").unlink()
+    with open(folder / "pytorch_model.bin", "wb") as file:
+        pickle.dump({"weight": Payload()}, file)
+    assert refusal(folder) == "pickled_code"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_remote_code_is_never_run(folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "their_own", "auto_map": {"AutoConfig": "theirs.TheirConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert refusal(folder) == "needs_own_code"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_text_model(folder):
+    config = json.loads((folder / "config.json").read_text())["text_config"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert refusal(folder) == "not_image_to_text"
+
+
+@pytest.mark.parametrize("spoil", ["missing", "shape"])
+def test_nothing_is_initialised_silently(folder, spoil):
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "multi_modal_projector" in name)
+    tensor = weights.pop(name)
+    if spoil == "shape":
+        weights[name] = tensor.flatten()[:3].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert refusal(folder) in ("weights_missing", "cannot_load")
+
+
+def test_damaged_weights(folder):
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert refusal(folder) == "cannot_load"
+
+
+def test_an_unknown_device_names_those_here(folder):
+    with pytest.raises(SettingError, match="auto, cpu"):
+        load(str(folder), device="abacus")
