@@ -20,6 +20,8 @@ ORDER = (
     "messages",
     "images",
     "fetch",
+    "markup",
+    "words",
     "strings",
     "settings",
     "backend",
@@ -35,6 +37,7 @@ ORDER = (
     "remote",
     "chat",
     "report",
+    "transcript",
     "compare",
     "grounding",
     "explain",
@@ -152,7 +155,7 @@ MODEL_NAMES = {*families.NAMES, "internvl", "minicpm", "minimind", "paligemma", 
 @pytest.mark.parametrize("file", [file for file in TREES if "vlm/families/" not in file])
 def test_no_family_is_named_outside_its_folder(file):
     text = (ROOT / file).read_text(encoding="utf-8")
-    if file == "vlm/strings.py":
+    if file.startswith("vlm/words/"):
         return
     if file == "vlm/settings.py":
         text = text.replace('model: str = "pocket"', "")
@@ -214,7 +217,9 @@ def test_pickles_are_read_as_weights_only():
 @pytest.mark.parametrize("file", TREES)
 def test_files_and_functions_are_short(file):
     lines = (ROOT / file).read_text(encoding="utf-8").count("\n")
-    assert lines <= 400 or file == "vlm/strings.py", f"{file} has {lines} lines: split it by stage"
+    assert lines <= 400 or file.startswith("vlm/words/"), (
+        f"{file} has {lines} lines: split it by stage"
+    )
     for node in ast.walk(TREES[file]):
         if isinstance(node, ast.FunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1

@@ -6,13 +6,13 @@ In: messages, options and a cancel flag. Out: an iterator of `Progress`, `TextDe
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from vlm.errors import RequestError, SettingError
-from vlm.messages import Message, Role
+from vlm.messages import Image, Message, Role
 from vlm.settings import GenerationOptions, Settings
 
 Stage = Literal["queued", "loading", "reading", "thinking"]
@@ -75,6 +75,60 @@ Event = Progress | TextDelta | Finished
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A part of an image that the vision tower sees as one picture.
+
+    Attributes:
+        box: (left, top, right, bottom) in pixels of the original image.
+        rows, columns: of visual tokens.
+    """
+
+    box: tuple[float, float, float, float]
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLayout:
+    """What becomes of one image on its way into the prompt.
+
+    Attributes:
+        original_size: (width, height) in pixels, upright.
+        sent_size: (width, height) in pixels of all tiles together, without the thumbnail; None
+            where the processor does not tell.
+        tiles: in the order the model reads them; None where the processor does not tell.
+        thumbnail: the whole image once more, small, where the model gets one.
+        placeholders: visual tokens in the prompt, thumbnail included.
+        alpha: what became of transparency: there was none, it was dropped (hidden colours show),
+            or the image was laid on white or on black.
+    """
+
+    original_size: tuple[int, int]
+    sent_size: tuple[int, int] | None
+    tiles: tuple[Tile, ...] | None
+    thumbnail: Tile | None = None
+    placeholders: int
+    alpha: Literal["none", "dropped", "white", "black"] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageKnob:
+    """Something about images that a processor lets people choose, by `image_detail`.
+
+    Attributes:
+        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding" (whether), or
+            "pixels" (most pixels that are sent of an image).
+        default: of the checkpoint.
+        low, high: smallest and largest value; None for those that are on or off.
+    """
+
+    name: Literal["tiles", "thumbnail", "splitting", "padding", "pixels"]
+    default: int | bool
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What a backend can take; checked before it runs, so that every backend refuses alike.
 
@@ -85,6 +139,9 @@ class Capabilities:
         context_length: tokens of prompt and answer together; None: unknown.
         roles: of messages that may be sent.
         streaming: whether text arrives piece by piece.
+        continues: whether a conversation may end with an unfinished answer to go on from.
+        defaults: the model's own value of each option of an answer, where it has one.
+        image_knobs: what `image_detail` may name; empty where every image is treated alike.
     """
 
     name: str
@@ -93,6 +150,9 @@ class Capabilities:
     context_length: int | None = None
     roles: tuple[Role, ...] = ("system", "user", "assistant")
     streaming: bool = True
+    continues: bool = True
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    image_knobs: tuple[ImageKnob, ...] = ()
 
 
 def check_request(messages: Sequence[Message], capabilities: Capabilities) -> None:
@@ -117,7 +177,15 @@ class Backend(Protocol):
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
     ) -> Iterator[Event]:
-        """Answers the conversation; ends within one step of `cancel`. Raises VLMError."""
+        """Answers the conversation; ends within one step of `cancel`. Raises VLMError.
+
+        A conversation whose last message is the assistant's is gone on with: the events hold only
+        what is new.
+        """
+        ...
+
+    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
+        """What would become of an image under `options.image_detail`. Raises VLMError."""
         ...
 
     def capabilities(self) -> Capabilities:
@@ -213,6 +281,10 @@ class DeferredBackend:
                 yield Finished("cancelled")
                 return
         yield from opening.result().stream(messages, options, cancel)
+
+    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
+        """See `Backend.image_layout`; waits until the model is loaded."""
+        return self.opened().image_layout(image, options)
 
     def capabilities(self) -> Capabilities:
         """See `Backend.capabilities`; waits until the model is loaded."""

@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 from vlm.errors import RequestError, SettingError
 from vlm.images import ImageLimits
@@ -78,6 +78,8 @@ class GenerationOptions:
         min_new_tokens: do not end it before so many.
         stop: end the answer before any of these texts.
         seed: the same seed gives the same answer on the same machine.
+        image_detail: how images are cut up and scaled: the name of a `vlm.backend.ImageKnob` ->
+            its value. Which there are is the processor's to say.
     """
 
     temperature: float | None = None
@@ -89,6 +91,7 @@ class GenerationOptions:
     min_new_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    image_detail: Mapping[str, int | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, (low, high) in OPTION_RANGES.items():
@@ -143,11 +146,12 @@ def read_settings(
     on_space = "SPACE_ID" in environ  # a Hugging Face Space: its proxy comes from outside
     defaults = Settings(hosted=on_space, host="0.0.0.0" if on_space else "127.0.0.1")
     given: dict[str, object] = {}
-    for field in fields(Settings):
-        flag = (arguments or {}).get(field.name)
-        text = environ.get(f"VLM_{field.name.upper()}", "") if flag is None else str(flag)
+    for setting in fields(Settings):
+        flag = (arguments or {}).get(setting.name)
+        text = environ.get(f"VLM_{setting.name.upper()}", "") if flag is None else str(flag)
         if text.strip():
-            given[field.name] = _convert(field.name, text.strip(), getattr(defaults, field.name))
+            default = getattr(defaults, setting.name)
+            given[setting.name] = _convert(setting.name, text.strip(), default)
     return replace(defaults, **given)  # pyright: ignore[reportArgumentType]
 
 
@@ -203,26 +207,24 @@ class Parser(argparse.ArgumentParser):
     def add_settings(self) -> None:
         """Adds a flag for every setting, such as `--max-side N`."""
         group = self.add_argument_group(say("flag.group"))
-        for field in fields(Settings):
-            text = say(f"flag.{field.name}")
-            if field.type is bool:
-                group.add_argument(
-                    _flag(field.name), nargs="?", const="1", metavar="0|1", help=text
-                )
+        for setting in fields(Settings):
+            flag, text = _flag(setting.name), say(f"flag.{setting.name}")
+            if setting.type is bool:
+                group.add_argument(flag, nargs="?", const="1", metavar="0|1", help=text)
             else:
-                metavar = "|".join(CHOICES.get(field.name, (field.name.upper(),)))
-                group.add_argument(_flag(field.name), metavar=metavar, help=text)
+                metavar = "|".join(CHOICES.get(setting.name, (setting.name.upper(),)))
+                group.add_argument(flag, metavar=metavar, help=text)
 
     def add_generation_options(self) -> None:
         """Adds a flag for every option of an answer, such as `--temperature T`."""
         group = self.add_argument_group(say("option.group"))
-        for field in fields(GenerationOptions):
-            flag, text = _flag(field.name), say(f"option.{field.name}")
-            if field.name == "stop":
+        for option in fields(GenerationOptions):
+            flag, text = _flag(option.name), say(f"option.{option.name}")
+            if option.name == "stop":
                 group.add_argument(flag, action="append", default=[], metavar="TEXT", help=text)
-            else:
-                kind = OPTION_TYPES[field.name][-1]
-                group.add_argument(flag, type=kind, metavar=field.name.upper(), help=text)
+            elif option.name in OPTION_RANGES:
+                kind = OPTION_TYPES[option.name][-1]
+                group.add_argument(flag, type=kind, metavar=option.name.upper(), help=text)
 
 
 def _flag(name: str) -> str:
@@ -231,7 +233,7 @@ def _flag(name: str) -> str:
 
 def generation_options(arguments: Mapping[str, object]) -> GenerationOptions:
     """The options that a parsed command line gave."""
-    names = {field.name for field in fields(GenerationOptions)}
+    names = {option.name for option in fields(GenerationOptions)}
     given = {name: value for name, value in arguments.items() if name in names}
     given["stop"] = tuple(typing.cast(Sequence[str], given.get("stop") or ()))
     return GenerationOptions(**given)  # pyright: ignore[reportArgumentType]

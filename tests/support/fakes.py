@@ -14,7 +14,9 @@ from vlm.backend import (
     Capabilities,
     Event,
     Finished,
+    ImageLayout,
     TextDelta,
+    Tile,
     Timings,
     Usage,
     check_request,
@@ -77,6 +79,22 @@ class ScriptedBackend:
         asked = Asked(list(messages), options, cancel)
         self.asked.append(asked)
         return _play(script, asked)
+
+    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
+        """A model that looks at every image in one piece, or in as many tiles as it is told."""
+        count = int(options.image_detail.get("tiles", 1))
+        width, height = image.original_size
+        tiles = tuple(
+            Tile(box=(width * n / count, 0, width * (n + 1) / count, height), rows=4, columns=4)
+            for n in range(count)
+        )
+        return ImageLayout(
+            original_size=image.original_size,
+            sent_size=(256 * count, 256),
+            tiles=tiles,
+            placeholders=16 * count,
+            alpha="dropped" if image.pixels.has_transparency_data else "none",
+        )
 
     def capabilities(self) -> Capabilities:
         return self.able

@@ -1,0 +1,297 @@
+"""Words of errors: what was got, what is expected, what to do. See `vlm.strings`."""
+
+from collections.abc import Mapping
+
+ERRORS: Mapping[str, tuple[str, str]] = {
+    "error.image_is_address": (
+        "{got} is a web address where a file is expected. Save the picture and open the file, or "
+        "use vlm.fetch.fetch_image.",
+        "此处应为文件，而 {got} 是网址。请先保存图片再打开文件，或使用 vlm.fetch.fetch_image。",
+    ),
+    "error.image_missing": (
+        "There is no file {name}. Check the name and the folder.",
+        "找不到文件 {name}。请检查文件名和文件夹。",
+    ),
+    "error.image_folder": (
+        "{name} is a folder, not a picture. Choose a file in it.",
+        "{name} 是文件夹，不是图片。请选择其中的文件。",
+    ),
+    "error.image_unreadable": (
+        "{name} cannot be read. Check that it is a file and that you may open it.",
+        "无法读取 {name}。请确认它是文件，并且您有权打开它。",
+    ),
+    "error.image_empty": (
+        "{name} is empty (0 bytes). Save or download it again.",
+        "{name} 是空文件（0 字节）。请重新保存或下载。",
+    ),
+    "error.image_file_too_large": (
+        "{name} has {got:g} MB; at most {limit:g} MB are taken. Save it smaller or as JPEG.",
+        "{name} 有 {got:g} MB，最多接受 {limit:g} MB。请缩小图片或另存为 JPEG。",
+    ),
+    "error.image_too_big": (
+        "{name} is {width} x {height} pixels; at most {megapixels:g} million pixels and {side} "
+        "on each side are taken. Make it smaller or cut out a part.",
+        "{name} 的尺寸是 {width} x {height} 像素，最多接受 {megapixels:g} 百万像素，"
+        "每边不超过 {side} 像素。请缩小或裁剪图片。",
+    ),
+    "error.image_format": (
+        "{name} is a file of the kind {got}, which is not taken; {accepted} are. Save the picture, "
+        "page or frame as PNG or JPEG.",
+        "{name} 是 {got} 类型的文件，不被接受；可接受 {accepted}。"
+        "请把图片、页面或画面另存为 PNG 或 JPEG。",
+    ),
+    "error.image_text": (
+        "{name} holds text, not a picture; {accepted} are taken. Paste the text into the message.",
+        "{name} 的内容是文字，不是图片；可接受 {accepted}。请把文字粘贴到消息中。",
+    ),
+    "error.image_unknown": (
+        "{name} is no picture that can be recognised; {accepted} are taken. Save it as PNG or "
+        "JPEG.",
+        "无法识别 {name} 是何种图片；可接受 {accepted}。请另存为 PNG 或 JPEG。",
+    ),
+    "error.image_damaged": (
+        "{name} is damaged or incomplete. Save or download it again.",
+        "{name} 已损坏或不完整。请重新保存或下载。",
+    ),
+    "error.image_channels": (
+        "{name} is a TIFF whose channels ({channels} of {bits} bits) are no known colours; grey, "
+        "RGB, RGBA and CMYK are taken. Export the channels you want to see as grey or RGB.",
+        "{name} 是 TIFF，其通道（{channels} 个，每个 {bits} 位）不是已知的颜色；"
+        "可接受灰度、RGB、RGBA 和 CMYK。请把要看的通道导出为灰度或 RGB。",
+    ),
+    "error.fetch_address": (
+        "{got} is no web address that can be read. It should look like https://example.org/a.jpg.",
+        "{got} 不是可用的网址。网址应形如 https://example.org/a.jpg。",
+    ),
+    "error.fetch_not_https": (
+        "{got} does not begin with https://, and only such addresses are fetched. Save the picture "
+        "and attach the file.",
+        "{got} 不以 https:// 开头，只能获取此类网址。请保存图片后添加文件。",
+    ),
+    "error.fetch_login": (
+        "The address at {host} holds a user name or password, which are never sent. Save the "
+        "picture and attach the file.",
+        "{host} 的网址含有用户名或密码，程序不会发送它们。请保存图片后添加文件。",
+    ),
+    "error.fetch_port": (
+        "The address at {host} names port {got}; only port {accepted} is used. Save the picture "
+        "and attach the file.",
+        "{host} 的网址指定了端口 {got}，只使用端口 {accepted}。请保存图片后添加文件。",
+    ),
+    "error.fetch_unresolved": (
+        "There is no host {host}, or no network. Check the address and the connection.",
+        "找不到主机 {host}，或没有网络。请检查网址和网络连接。",
+    ),
+    "error.fetch_private": (
+        "{host} is in a private network; only public addresses are fetched. Save the picture and "
+        "attach the file.",
+        "{host} 位于私有网络，只能获取公网地址。请保存图片后添加文件。",
+    ),
+    "error.fetch_redirects": (
+        "The address leads on more than {limit} times, last by {host}. Open it in a browser and "
+        "copy the address of the picture itself.",
+        "该网址跳转超过 {limit} 次，最后一次经由 {host}。请在浏览器中打开，再复制图片本身的网址。",
+    ),
+    "error.fetch_status": (
+        "{host} answered with status {status}, not with a picture. Check that the address opens "
+        "in a browser without signing in.",
+        "{host} 返回状态 {status}，没有给出图片。请确认该网址无需登录即可在浏览器中打开。",
+    ),
+    "error.fetch_too_large": (
+        "{host} sends more than {limit:g} MB, the most that is taken. Look for a smaller picture.",
+        "{host} 发送的内容超过上限 {limit:g} MB。请换一张较小的图片。",
+    ),
+    "error.fetch_too_slow": (
+        "{host} did not send the picture within {seconds:g} seconds. Try again, or save the "
+        "picture and attach the file.",
+        "{host} 未能在 {seconds:g} 秒内发送图片。请重试，或保存图片后添加文件。",
+    ),
+    "error.fetch_certificate": (
+        "{host} could not prove who it is: its certificate is not valid. Check the address.",
+        "{host} 无法证明身份：证书无效。请检查网址。",
+    ),
+    "error.fetch_failed": (
+        "The connection to {host} failed. Try again, or save the picture and attach the file.",
+        "与 {host} 的连接失败。请重试，或保存图片后添加文件。",
+    ),
+    "error.unexpected": (
+        "Something went wrong that is a fault of the program ({detail}). Your message is back in "
+        "the box.",
+        "程序出了差错（{detail}）。您的消息已放回输入框。",
+    ),
+    "error.setting_not_understood": (
+        "The setting {name} is {got!r}; it takes {accepted}. Change the flag or the variable.",
+        "设置 {name} 的值是 {got!r}，可接受的是 {accepted}。请修改参数或环境变量。",
+    ),
+    "error.port_taken": (
+        "Port {port} is in use, perhaps by another Diptych. Close that one, or choose another "
+        "port with --port.",
+        "端口 {port} 已被占用，可能是另一个 Diptych。请关闭它，或用 --port 换一个端口。",
+    ),
+    "error.unknown_backend": (
+        "There is no backend {got!r}; known are: {known}. Change VLM_BACKEND.",
+        "没有名为 {got!r} 的后端；可用的有：{known}。请修改 VLM_BACKEND。",
+    ),
+    "error.option_out_of_range": (
+        "{name} is {got}; it must be from {low} to {high}.",
+        "{name} 的值是 {got}，应在 {low} 到 {high} 之间。",
+    ),
+    "error.option_unknown": (
+        "There is no option {got!r}; known are: {known}.",
+        "没有选项 {got!r}；可用的有：{known}。",
+    ),
+    "error.option_type": (
+        "The option {name} is {got}, which is not a value of its kind. Give a number (stop: a "
+        "list of texts).",
+        "选项 {name} 的值 {got} 类型不符。请给出数字（stop 为文本列表）。",
+    ),
+    "error.role_not_taken": (
+        "This model takes no {got!r} messages, only {accepted}.",
+        "此模型不接受 {got!r} 消息，只接受 {accepted}。",
+    ),
+    "error.model_closed": (
+        "The model was unloaded before your turn came. Send the message again.",
+        "轮到您之前模型已被卸载。请重新发送。",
+    ),
+    "error.empty_message": (
+        "The message is empty. Write a question, attach an image, or both.",
+        "消息是空的。请写下问题、添加图片，或两者都要。",
+    ),
+    "error.busy": (
+        "An answer is still being written in this conversation. Wait for it or stop it first.",
+        "这个对话中还有回答正在生成。请等待或先停止它。",
+    ),
+    "error.no_such_turn": (
+        "There is no number {got} here, only 1 to {limit}. The conversation may have changed in "
+        "between: look again.",
+        "这里没有第 {got} 项，只有 1 到 {limit}。对话可能已有变化，请再看一下。",
+    ),
+    "error.nothing_to_continue": (
+        "The last answer is complete. Ask for more in a new message.",
+        "上一个回答已经完整。如需更多内容，请发送新消息。",
+    ),
+    "error.answer_broke_off": (
+        "The answer broke off without an end, so it was not kept. Send the message again.",
+        "回答中途断开，未予保留。请重新发送。",
+    ),
+    "error.context_full": (
+        "The conversation has {got} tokens; this model reads {limit} at most, answer included. "
+        "Shorten the message, use fewer images, or start anew.",
+        "对话共 {got} 个词元，此模型连同回答最多 {limit} 个。请缩短消息、减少图片，或重新开始。",
+    ),
+    "error.processor_refused": (
+        "The model's processor cannot take this message: {detail}. Try another image or fewer.",
+        "模型的处理器无法接受这条消息：{detail}。请换一张图片或减少图片。",
+    ),
+    "error.out_of_memory": (
+        "Memory ran out while answering. Use fewer or smaller images, a shorter conversation, or "
+        "load the model in 4 bits.",
+        "回答时内存不足。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
+    ),
+    "error.history_form": (
+        "The history is not a list of messages with role and content (at: {got}). Send "
+        '[{{"role": "user", "content": "..."}}]; images as data:image/png;base64 addresses.',
+        "历史记录不是由 role 和 content 组成的消息列表（位于：{got}）。请发送 "
+        '[{{"role": "user", "content": "..."}}]；图片用 data:image/png;base64 地址。',
+    ),
+    "error.no_such_checkpoint": (
+        "There is no checkpoint {source!r}: no folder of that name, and a hub id has the form "
+        "OWNER/NAME. Built in: {known}.",
+        "找不到检查点 {source!r}：没有这个文件夹，hub id 的格式是 OWNER/NAME。内置的有：{known}。",
+    ),
+    "error.not_a_folder": (
+        "{source} is a file; a checkpoint is a folder with config.json and weights. Name the "
+        "folder.",
+        "{source} 是文件；检查点应是含 config.json 和权重的文件夹。请给出文件夹。",
+    ),
+    "error.no_config": (
+        "{source} has no config.json (found: {found}). Name the folder that holds it.",
+        "{source} 中没有 config.json（现有：{found}）。请给出包含它的文件夹。",
+    ),
+    "error.no_weights": (
+        "{source} has no weights (found: {found}); *.safetensors files are expected. Download "
+        "them into that folder.",
+        "{source} 中没有权重（现有：{found}），应有 *.safetensors 文件。请下载到该文件夹。",
+    ),
+    "error.not_image_to_text": (
+        "{source} is a {got!r} model, which does not answer about images. Choose an "
+        "image-text-to-text checkpoint.",
+        "{source} 是 {got!r} 模型，不能就图片作答。请选择图文到文本的检查点。",
+    ),
+    "error.no_processor": (
+        "{source} has no image processor, so images cannot be given to it. The folder needs "
+        "processor_config.json or preprocessor_config.json.",
+        "{source} 没有图像处理器，无法输入图片。文件夹中需要 processor_config.json 或 "
+        "preprocessor_config.json。",
+    ),
+    "error.file_missing": (
+        "{file} is named in {index} but is not there. Download the checkpoint again.",
+        "{index} 中列出的 {file} 不存在。请重新下载检查点。",
+    ),
+    "error.file_damaged": (
+        "{file} cannot be read ({detail}). Download it again.",
+        "无法读取 {file}（{detail}）。请重新下载。",
+    ),
+    "error.tensors_missing": (
+        "{folder} holds {found} tensors, but {expected} are expected; missing: {names}. Download "
+        "the checkpoint again.",
+        "{folder} 中有 {found} 个张量，应有 {expected} 个；缺少：{names}。请重新下载检查点。",
+    ),
+    "error.tensors_unexpected": (
+        "{file} holds tensors of no known use: {names} ({found} found, {expected} expected). Check "
+        "that its config.json belongs to it.",
+        "{file} 中有用途不明的张量：{names}（共 {found} 个，应有 {expected} 个）。"
+        "请检查 config.json 是否与之匹配。",
+    ),
+    "error.placeholder_differs": (
+        "The tokenizer in {tokenizer} gives the placeholder {token} the number {found}, but the "
+        "model expects {expected}. Use the tokenizer that came with the model.",
+        "{tokenizer} 的分词器把占位符 {token} 编号为 {found}，而模型要求 {expected}。"
+        "请使用模型自带的分词器。",
+    ),
+    "error.tensor_shape": (
+        "{name} in {file} has the shape {found}, but {expected} is expected. Check that its "
+        "config.json belongs to it.",
+        "{file} 中 {name} 的形状是 {found}，应为 {expected}。请检查 config.json 是否与之匹配。",
+    ),
+    "error.weights_missing": (
+        "{count} tensors of the model are missing from the checkpoint or have another shape: "
+        "{names}. It is incomplete: download it again.",
+        "检查点缺少模型的 {count} 个张量或形状不符：{names}。文件不完整，请重新下载。",
+    ),
+    "error.pickled_code": (
+        "{source} holds weights pickled together with code, which is never run here. Use a "
+        "checkpoint in safetensors format.",
+        "{source} 的权重与代码一起被 pickle 打包，这里绝不运行这类代码。请使用 safetensors 格式。",
+    ),
+    "error.needs_own_code": (
+        "{source} needs Python code of its own, which is never run here. Use a checkpoint that "
+        "transformers knows by itself.",
+        "{source} 需要自带的 Python 代码，这里绝不运行。请使用 transformers 自身支持的检查点。",
+    ),
+    "error.hub_refused": (
+        "The hub does not give out {source}: it does not exist, or its licence must be accepted "
+        "first. Check the name, accept the licence on its page, and log in with `hf auth login`.",
+        "hub 未提供 {source}：它不存在，或需先接受许可。请核对名称，在其页面接受许可，并用 "
+        "`hf auth login` 登录。",
+    ),
+    "error.hub_unreachable": (
+        "{source} is not on this machine and the hub cannot be reached. Connect to the network, "
+        "or name a folder.",
+        "本机没有 {source}，也无法连接 hub。请连接网络，或给出本地文件夹。",
+    ),
+    "error.out_of_memory_loading": (
+        "Memory ran out while loading {source}. Load it in 4 bits (--quantization nf4), or choose "
+        "a smaller model.",
+        "加载 {source} 时内存不足。请以 4 位加载（--quantization nf4），或选择更小的模型。",
+    ),
+    "error.cannot_load": (
+        "{source} cannot be loaded ({detail}). Check that the folder is complete and of a kind "
+        "that transformers supports.",
+        "无法加载 {source}（{detail}）。请确认文件夹完整，且为 transformers 支持的类型。",
+    ),
+    "error.too_many_images": (
+        "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
+        "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
+    ),
+}

@@ -1,0 +1,73 @@
+"""Words of the command line: key -> (English, Simplified Chinese). See `vlm.strings`."""
+
+from collections.abc import Mapping
+
+TERMINAL: Mapping[str, tuple[str, str]] = {
+    "cli.vlm": (
+        "Talk with vision-language models on your own machine.",
+        "在自己的机器上与视觉语言模型对话。",
+    ),
+    "cli.app": ("Serve the Diptych web page.", "启动 Diptych 网页。"),
+    "cli.chat": ("ask about images in the terminal", "在终端里就图片提问"),
+    "cli.models": ("list the models that can be loaded", "列出可以加载的模型"),
+    "cli.info": ("say what a checkpoint holds", "说明一个检查点的内容"),
+    "cli.bench": ("measure start, speed and memory", "测量启动时间、速度和内存"),
+    "cli.served": ("Diptych is at {address}", "Diptych 已启动：{address}"),
+    "cli.ready": ("{model} is ready", "{model} 已就绪"),
+    "cli.talk": (
+        "Ask away. Ctrl-C stops an answer, Ctrl-D ends.",
+        "请提问。Ctrl-C 停止回答，Ctrl-D 结束。",
+    ),
+    "cli.any_model": (
+        "Any image-text-to-text checkpoint of transformers loads too: give its folder or hub id "
+        "as --model.",
+        "transformers 的任何图文到文本检查点也能加载：用 --model 给出文件夹或 hub id。",
+    ),
+    "info.loaded": ("weights {precision} on {device}", "权重 {precision}，位于 {device}"),
+    "info.part": ("part (millions)", "部分（百万）"),
+    "info.total": ("total", "总数"),
+    "info.trainable": ("trainable", "可训练"),
+    "info.quantised": ("quantised", "已量化"),
+    "flag.images": ("files or https addresses", "文件或 https 地址"),
+    "flag.prompt": ("the question; without it a conversation begins", "问题；不给则进入对话"),
+    "flag.system_prompt": ("said to the model before everything", "最先告诉模型的话"),
+    "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
+    "flag.runs": ("how often to ask", "提问次数"),
+    "flag.repeat": ("ask N times, each with the next seed", "问 N 次，每次用下一个种子"),
+    "flag.group": ("settings (each is also a VLM_... variable)", "设置（也可用 VLM_... 环境变量）"),
+    "flag.model": (
+        "model to load: a name from `models`, a folder or a hub id",
+        "要加载的模型：`models` 列出的名称、文件夹或 hub id",
+    ),
+    "flag.quantization": ("bits of the weights", "权重的位数"),
+    "flag.dtype": ("number format of what is not quantised", "未量化部分的数值格式"),
+    "flag.device": ("auto, cpu, cuda, cuda:1, mps", "auto、cpu、cuda、cuda:1、mps"),
+    "flag.backend": ("what answers: local", "由谁回答：local"),
+    "flag.host": ("address to serve on", "监听地址"),
+    "flag.port": ("port to serve on", "监听端口"),
+    "flag.language": ("language of the words", "界面语言"),
+    "flag.open_browser": ("open a browser tab", "打开浏览器标签页"),
+    "flag.hosted": (
+        "serve strangers: no web addresses, no free choice of models",
+        "面向公众：不抓取网址，不能任选模型",
+    ),
+    "flag.max_megapixels": ("largest image, in millions of pixels", "图片像素上限（百万）"),
+    "flag.max_side": ("longest side of an image, in pixels", "图片边长上限（像素）"),
+    "flag.max_file_megabytes": ("largest image file, in MB", "图片文件大小上限（MB）"),
+    "flag.max_images": ("most images in one message", "一条消息中图片数量上限"),
+    "option.group": ("the answer (unset: the model's own default)", "回答（不设则用模型默认值）"),
+    "option.temperature": ("0 is exact, higher is more varied", "0 最确定，越高越多样"),
+    "option.top_p": ("keep the likeliest tokens up to this probability", "保留累计概率内的词元"),
+    "option.top_k": ("keep so many of the likeliest tokens", "保留最可能的若干词元"),
+    "option.repetition_penalty": ("above 1: repeat less", "大于 1 时减少重复"),
+    "option.num_beams": ("search so many answers at once", "同时搜索的答案数"),
+    "option.max_new_tokens": ("longest answer, in tokens", "回答的最大词元数"),
+    "option.min_new_tokens": ("shortest answer, in tokens", "回答的最小词元数"),
+    "option.stop": ("end before this text (may be repeated)", "遇到此文本前结束（可多次给出）"),
+    "option.seed": ("same seed, same answer", "相同种子得到相同回答"),
+    "option.image_detail": (
+        "how images are cut up and scaled, as NAME=VALUE (may be repeated): tiles, thumbnail, "
+        "splitting, padding, pixels",
+        "图片的切分与缩放，写作 NAME=VALUE（可多次给出）：tiles、thumbnail、splitting、padding、pixels",
+    ),
+}
