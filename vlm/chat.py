@@ -71,7 +71,7 @@ class Branch:
 
     def path(self) -> list["Branch"]:
         """This branch and what is shown after it, down to the last turn."""
-        branches = [self]
+        branches: list[Branch] = [self]
         while branches[-1].following:
             branches.append(branches[-1].following[branches[-1].chosen])
         return branches
@@ -85,6 +85,10 @@ class ChatSession:
         system_prompt: said to the model before everything; empty for none. May be changed.
         max_images: at most so many images in one message.
         start: a conversation to go on from.
+
+    Attributes:
+        dropped: so many of the oldest turns are shown but no longer sent.
+        revision: grows with every answer that is kept.
 
     Every method that asks or changes something raises RequestError while an answer runs.
     """
@@ -100,6 +104,7 @@ class ChatSession:
         self.system_prompt = system_prompt
         self.start = start or Branch()
         self.dropped = 0
+        self.revision = 0
         self._backend = backend
         self._max_images = max_images
         self._history: tuple[Message, ...] = ()
@@ -163,7 +168,6 @@ class ChatSession:
             raise RequestError("empty_message")
         if len(images) > self._max_images:
             raise RequestError("too_many_images", got=len(images), limit=self._max_images)
-        at = len(self.turns) if at is None else at
         yield from self._ask(user_message(text, images), at, options, cancel)
 
     def retry(
@@ -183,18 +187,19 @@ class ChatSession:
             RequestError: there is no unfinished answer.
             VLMError: whatever the backend raises; the answer stays as it was.
         """
-        if not self.turns or not self.turns[-1].unfinished:
-            raise RequestError("nothing_to_continue")
-        branch = self.start.path()[-1]
-        begun = self.turns[-1]
-
-        def keep(answer: str, finished: Finished) -> None:
-            if answer or finished.reason != "cancelled":
-                branch.turn = _joined(begun, answer, finished)
-
-        messages = self._messages(len(self.turns) - 1)
-        messages += [begun.question, Message("assistant", (Text(begun.answer),))]
         with self._answering():
+            branch = self.start.path()[-1]
+            begun = branch.turn
+            if begun is None or not begun.unfinished:
+                raise RequestError("nothing_to_continue")
+
+            def keep(answer: str, finished: Finished) -> None:
+                if answer or finished.reason != "cancelled":
+                    branch.turn = _joined(begun, answer, finished)
+                    self.revision += 1
+
+            messages = self._messages(len(self.turns) - 1, begun.system_prompt)
+            messages += [begun.question, Message("assistant", (Text(begun.answer),))]
             yield from self._run(messages, begun.options, cancel, keep)
 
     def undo(self) -> Message:
@@ -236,11 +241,11 @@ class ChatSession:
     @property
     def messages(self) -> list[Message]:
         """The conversation as the backend is given it."""
-        return self._messages(len(self.turns))
+        return self._messages(len(self.turns), self.system_prompt)
 
-    def _messages(self, count: int) -> list[Message]:
+    def _messages(self, count: int, system_prompt: str) -> list[Message]:
         """What goes before turn `count`: thoughts are not part of the history."""
-        system = [Message("system", (Text(self.system_prompt),))] if self.system_prompt else []
+        system = [Message("system", (Text(system_prompt),))] if system_prompt else []
         said = [
             message
             for turn in self.turns[min(self.dropped, count) : count]
@@ -254,15 +259,16 @@ class ChatSession:
     def _ask(
         self,
         question: Message,
-        at: int,
+        at: int | None,
         options: GenerationOptions | None,
         cancel: threading.Event | None,
     ) -> Iterator[Event]:
-        """Runs the backend on a question that becomes turn `at`, or another version of it."""
+        """Runs the backend on a question: the next turn, or another version of turn `at`."""
         options = options or GenerationOptions()
         if options.seed is None:
             options = replace(options, seed=random.randrange(2**32))
         with self._answering():
+            at = len(self.turns) if at is None else at
             fork, system_prompt = self._fork(at), self.system_prompt
             before = sum(turn.tokens for turn in self.turns[min(self.dropped, at) : at])
 
@@ -273,8 +279,10 @@ class ChatSession:
                     tokens = max(usage.prompt_tokens + usage.completion_tokens - before, 0)
                     fork.add(Turn(question, answer, finished, options, system_prompt, tokens))
                     self.dropped = min(self.dropped, at)
+                    self.revision += 1
 
-            yield from self._run([*self._messages(at), question], options, cancel, keep)
+            messages = [*self._messages(at, system_prompt), question]
+            yield from self._run(messages, options, cancel, keep)
 
     def _run(
         self,

@@ -1,53 +1,76 @@
 """The local backend: a model and its processor on this machine. It knows no family by name.
 
-In: messages. Out: events. Stateless from one answer to the next; `vlm.chat.ChatSession` keeps the
-conversation. One thread per engine does the work.
+In: messages. Out: events. Nothing that is said depends on earlier answers; what they leave behind
+only saves time (`vlm.cache`). `vlm.chat.ChatSession` keeps the conversation. One thread per engine
+does the work.
 """
 
-import copy
 import gc
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import psutil
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteriaList
 
 from vlm import memory
 from vlm.backend import (
     Capabilities,
     Event,
     Finished,
+    ImageLayout,
     Progress,
+    TextDelta,
     Timings,
     Usage,
     check_request,
 )
+from vlm.cache import Conversation, ConversationCache
 from vlm.errors import RequestError
+from vlm.generation import (
+    Clock,
+    ContinuedStream,
+    drawing,
+    generation_config,
+    model_defaults,
+)
 from vlm.loading import Loaded, load
 from vlm.messages import Image, Message, images_of
-from vlm.sampling import SeededSampling
+from vlm.processors import image_knobs
+from vlm.reading import PromptReader, Reading
 from vlm.settings import GenerationOptions, Settings
 from vlm.streaming import Emit, Halt, TokenStream, Worker
 
-DEFAULT_MAX_NEW_TOKENS = 512
+CONTEXT_OF_TEXT = 16
+"""Tokens of the prompt that decide how the first tokens after a begun answer are decoded."""
 
 
 @dataclass
-class _Clock:
-    """When the stages of one answer began or ended, by `time.perf_counter`."""
+class _Answer:
+    """One answer in the making.
 
-    started: float
-    encoded: float | None = None
+    Attributes:
+        inputs: what goes to `generate` besides its configuration.
+        reading: of the images one by one; None where the processor did everything.
+        conversation: states to go on from; None where none can be kept.
+    """
 
-    def note_prefill(self, *_: object) -> None:
-        """A forward hook: `generate` encodes images first, so the first call is the prefill."""
-        if self.encoded is None:
-            self.encoded = time.perf_counter()
+    messages: Sequence[Message]
+    options: GenerationOptions
+    emit: Emit
+    should_stop: Callable[[], bool]
+    clock: Clock
+    inputs: Any = None
+    reading: Reading | None = None
+    conversation: Conversation | None = None
+    reused: int = 0
+
+    def tell_image(self, number: int, total: int) -> None:
+        """Says that an image is being read."""
+        self.emit(Progress("reading", number, total))
 
 
 class Engine:
@@ -55,7 +78,12 @@ class Engine:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded: Loaded | None = loaded
+        reader = PromptReader(loaded.model, loaded.processor)
+        self._reader: PromptReader | None = reader
+        self._conversations = ConversationCache(loaded.model.config.get_text_config(decoder=True))
         self._worker = Worker("engine", prepare=_leave_a_core)
+        with torch.inference_mode():
+            _ = reader.by_image  # found out by trying: better now than in the first answer
 
     @classmethod
     def load(
@@ -81,18 +109,40 @@ class Engine:
         """Its processor."""
         return self.loaded.processor
 
+    @property
+    def reader(self) -> PromptReader:
+        """What turns messages into tensors. Raises RequestError once the engine is closed."""
+        if self._reader is None:
+            raise RequestError("model_closed")
+        return self._reader
+
     def capabilities(self) -> Capabilities:
         """See `vlm.backend.Backend.capabilities`."""
         return Capabilities(
             name=self.loaded.name,
             details=(self.loaded.precision, self.model.device.type.upper()),
             context_length=self.context_length,
+            continues=self.reader.continues,
+            defaults=model_defaults(self.model.generation_config),
+            image_knobs=image_knobs(self.processor),
         )
 
     @property
     def context_length(self) -> int | None:
         """Tokens that prompt and answer may have together."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
+        """See `vlm.backend.Backend.image_layout`. May be called while an answer runs.
+
+        Raises:
+            RequestError: the processor refuses the image, or does not have such a knob.
+        """
+        return self.reader.images.layout(image, options.image_detail)
+
+    def prepare(self, messages: Sequence[Message], options: GenerationOptions | None = None) -> Any:
+        """See `vlm.reading.PromptReader.prepare`; of `options`, only `image_detail` counts."""
+        return self.reader.prepare(messages, options.image_detail if options else {})
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
@@ -103,165 +153,180 @@ class Engine:
             RequestError: the conversation does not fit, the processor refuses an image, or memory
                 ran out.
         """
-        check_request(messages, self.capabilities())
+        capabilities = self.capabilities()
+        check_request(messages, capabilities)
+        if messages[-1].role == "assistant" and not capabilities.continues:
+            raise RequestError("cannot_continue")
 
-        def work(emit: Emit, should_stop: Any, waited: float) -> None:
-            try:
-                self._answer(messages, options, emit, should_stop, waited)
-                return
-            except Exception as error:
-                if not memory.ran_out(error):
-                    raise
-            finally:
-                self._free_caches()
-            # Out here, as the error would keep the tensors of every step that it went through.
-            raise RequestError("out_of_memory")
+        def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
+            if not self._try(messages, options, emit, should_stop, waited):
+                raise RequestError("out_of_memory")
 
         return self._worker.run(work, cancel)
 
-    def close(self) -> None:
-        """Ends the thread and gives the model's memory back."""
-        self._worker.close()
-        self._loaded = None
-        gc.collect()
-        self._free_caches()
-
-    @torch.inference_mode()
-    def _answer(
+    def _try(
         self,
         messages: Sequence[Message],
         options: GenerationOptions,
         emit: Emit,
-        should_stop: Any,
+        should_stop: Callable[[], bool],
         waited: float,
-    ) -> None:
+    ) -> bool:
+        """Answers; False where memory ran out, also without what earlier answers left behind."""
+        said = False
+
+        def note(event: Event) -> None:
+            nonlocal said
+            said = said or isinstance(event, TextDelta)
+            emit(event)
+
+        for _ in range(2):
+            clock = Clock(time.perf_counter())
+            answer = _Answer(messages, options, note, should_stop, clock)
+            try:
+                self._answer(answer, waited)
+                return True
+            except Exception as error:
+                if not memory.ran_out(error):
+                    raise
+            finally:
+                del answer
+                _free_caches()
+            # Out here, as the error would keep the tensors of every step that it went through.
+            if said or not self._forget():
+                return False
+        return False
+
+    def _forget(self) -> bool:
+        """Drops what earlier answers left behind; False if there was nothing."""
+        kept = len(self._conversations) + len(self.reader.remembered)
+        self._conversations.clear()
+        self.reader.remembered.clear()
+        _free_caches()
+        return kept > 0
+
+    def close(self) -> None:
+        """Ends the thread and gives the model's memory back."""
+        self._worker.close()
+        self._conversations.clear()
+        self._loaded = self._reader = None
+        gc.collect()
+        _free_caches()
+
+    @torch.inference_mode()
+    def _answer(self, answer: _Answer, waited: float) -> None:
         """One answer from start to end, on the engine's thread."""
-        clock = _Clock(time.perf_counter())
         if self.model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.model.device)
-        if total := len(images_of(messages)):
-            emit(Progress("reading", total, total))
-        inputs = self.prepare(messages).to(self.model.device)
-        prompt_tokens = inputs["input_ids"].shape[1]
-        config = self._generation_config(options, prompt_tokens)
-        tokens = TokenStream(self.processor.tokenizer, options.stop, emit)
-        usage = Usage(prompt_tokens, self._count_image_tokens(inputs["input_ids"]))
-        if not should_stop():
-            emit(Progress("thinking"))
-            self._generate(inputs, config, options, tokens, clock, should_stop)
-        emit(self._finished(tokens, config, usage, clock, waited, should_stop()))
+        own, options = self.model.generation_config, answer.options
+        self._read(answer)
+        ids = answer.inputs["input_ids"]  # (1, tokens)
+        config = generation_config(own, options, ids.shape[1], self.context_length)
+        tokens = self._token_stream(answer, ids)
+        if not answer.should_stop():
+            self._encode(answer)
+        if not answer.should_stop():
+            answer.emit(Progress("thinking"))
+            self._generate(answer, config, tokens)
+        self._keep(answer)
+        usage = Usage(
+            ids.shape[1],
+            self._count_image_tokens(ids),
+            answer.reused,
+            completion_tokens=tokens.count,
+        )
+        answer.emit(self._finished(tokens, config, usage, answer, waited))
 
-    def prepare(self, messages: Sequence[Message]) -> Any:
-        """The tensors of a conversation: `input_ids` (1, tokens), `pixel_values` and the like.
+    def _token_stream(self, answer: _Answer, ids: torch.Tensor) -> TokenStream:
+        tokenizer, stops = self.processor.tokenizer, answer.options.stop
+        if answer.messages[-1].role != "assistant":
+            return TokenStream(tokenizer, stops, answer.emit)
+        before = ids[0, -CONTEXT_OF_TEXT:].tolist()
+        return ContinuedStream(tokenizer, stops, answer.emit, before)
 
-        Marks of the prompt format inside a person's text are encoded as plain text, so nobody can
-        open a turn or claim an image by writing one.
-        """
-        conversation = [
-            {"role": message.role, "content": [self._part(part) for part in message.parts]}
-            for message in messages
-        ]
-        try:
-            return self.processor.apply_chat_template(
-                conversation,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                sanitize_control_tokens=True,
+    def _read(self, answer: _Answer) -> None:
+        """Messages to token ids; image by image where what they leave behind can be reused."""
+        own, options = self.model.generation_config, answer.options
+        beams = options.num_beams or model_defaults(own)["num_beams"]
+        plain = own.cache_implementation is None and own.use_cache is not False
+        if plain and beams == 1 and self._conversations.usable and self.reader.by_image:
+            answer.reading = self.reader.read(
+                answer.messages, options.image_detail, answer.tell_image
             )
-        except (ValueError, TypeError, IndexError, jinja2.TemplateError) as error:
-            raise RequestError("processor_refused", detail=str(error)[:300]) from error
+        if answer.reading is not None:
+            inputs = answer.reading.inputs
+        else:
+            if total := len(images_of(answer.messages)):
+                answer.tell_image(total, total)
+            inputs = self.reader.prepare(answer.messages, options.image_detail)
+        answer.inputs = dict(inputs.to(self.model.device))
 
-    def _part(self, part: Any) -> dict[str, object]:
-        if not isinstance(part, Image):
-            return {"type": "text", "text": part.text}
-        converts = getattr(self.processor.image_processor, "do_convert_rgb", None)
-        return {"type": "image", "image": part.pixels if converts else part.pixels.convert("RGB")}
+    def _encode(self, answer: _Answer) -> None:
+        """Finds the states to go on from, and the features of the images after them."""
+        reading = answer.reading
+        if reading is None:
+            return
+        answer.conversation = self._conversations.start(reading.prompt)
+        answer.reused = len(answer.conversation.prompt)
+        features = self.reader.features(
+            reading,
+            answer.reused,
+            answer.options.image_detail,
+            answer.tell_image,
+            answer.should_stop,
+        )
+        answer.inputs["past_key_values"] = answer.conversation.states
+        if features:
+            answer.inputs["mm_encoder_outputs"] = features
 
     def _count_image_tokens(self, input_ids: torch.Tensor) -> int:
         config = self.model.config
         placeholder = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
         return 0 if placeholder is None else int((input_ids == placeholder).sum())
 
-    def _generation_config(
-        self, options: GenerationOptions, prompt_tokens: int
-    ) -> GenerationConfig:
-        """The model's own settings with the request's over them. Drawing is ours: see sampling."""
-        config = copy.deepcopy(self.model.generation_config)
-        config.update(do_sample=False, temperature=None, top_p=None, top_k=None, max_length=None)
-        for name in ("repetition_penalty", "num_beams", "max_new_tokens", "min_new_tokens"):
-            if getattr(options, name) is not None:
-                setattr(config, name, getattr(options, name))
-        config.max_new_tokens = config.max_new_tokens or DEFAULT_MAX_NEW_TOKENS
-        limit = self.context_length
-        if limit is not None:
-            if prompt_tokens >= limit:
-                raise RequestError("context_full", got=prompt_tokens, limit=limit)
-            config.max_new_tokens = min(config.max_new_tokens, limit - prompt_tokens)
-        return config
-
-    def _sampling(self, options: GenerationOptions) -> LogitsProcessorList:
-        """How to draw tokens: nothing where the likeliest one is taken."""
-        own = self.model.generation_config
-        usual = (own.temperature if own.temperature is not None else 1.0) if own.do_sample else 0.0
-        temperature = usual if options.temperature is None else options.temperature
-        if temperature == 0 or (options.num_beams or own.num_beams or 1) > 1:
-            return LogitsProcessorList()
-        top_k = own.top_k if options.top_k is None else options.top_k
-        top_p = own.top_p if options.top_p is None else options.top_p
-        drawing = SeededSampling(
-            seed=0 if options.seed is None else options.seed,
-            temperature=temperature,
-            top_k=top_k or 0,
-            top_p=1.0 if top_p is None else top_p,
-            min_p=own.min_p or 0.0,
-            device=self.model.device,
-        )
-        return LogitsProcessorList([drawing])
-
-    def _generate(
-        self,
-        inputs: Any,
-        config: GenerationConfig,
-        options: GenerationOptions,
-        tokens: TokenStream,
-        clock: _Clock,
-        should_stop: Any,
-    ) -> None:
-        streams = (config.num_beams or 1) == 1
-        hook = self.model.register_forward_pre_hook(clock.note_prefill)
+    def _generate(self, answer: _Answer, config: GenerationConfig, tokens: TokenStream) -> None:
+        """Runs the model until the answer ends or is stopped."""
+        streams = config.num_beams == 1
+        hook = self.model.register_forward_pre_hook(answer.clock.note_prefill)
         try:
             sequences = self.model.generate(
-                **inputs,
+                **answer.inputs,
                 generation_config=config,
-                logits_processor=self._sampling(options),
+                logits_processor=drawing(
+                    self.model.generation_config, answer.options, self.model.device
+                ),
                 stopping_criteria=StoppingCriteriaList(
-                    [Halt(lambda: should_stop() or tokens.stopped)]
+                    [Halt(lambda: answer.should_stop() or tokens.stopped)]
                 ),
                 streamer=tokens if streams else None,
             )
         finally:
             hook.remove()
+        if answer.conversation is not None and answer.reading is not None:
+            answer.conversation.grown(answer.reading.prompt, sequences[0].cpu())
         if not streams:  # several beams are only an answer once the best is known
-            tokens.add(sequences[0, inputs["input_ids"].shape[1] :].tolist())
+            tokens.add(sequences[0, answer.inputs["input_ids"].shape[1] :].tolist())
             tokens.end()
+
+    def _keep(self, answer: _Answer) -> None:
+        """Leaves the states behind for the next turn, also of an answer that was stopped."""
+        if answer.conversation is not None and len(answer.conversation.prompt):
+            self._conversations.keep(answer.conversation)
 
     def _finished(
         self,
         tokens: TokenStream,
         config: GenerationConfig,
         usage: Usage,
-        clock: _Clock,
+        answer: _Answer,
         waited: float,
-        cancelled: bool,
     ) -> Finished:
         ends = config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
-        cut_off = cancelled and tokens.count < (config.max_new_tokens or 0)
+        cut_off = answer.should_stop() and tokens.count < (config.max_new_tokens or 0)
         complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
         reason = "stop" if complete else "cancelled" if cut_off else "length"
-        now = time.perf_counter()
+        clock, now = answer.clock, time.perf_counter()
         first, last = tokens.first_at or now, tokens.last_at or now
         encoded = clock.encoded or first
         timings = Timings(
@@ -272,12 +337,12 @@ class Engine:
             decode=last - first,
             peak_bytes=memory.peak_bytes(self.model.device),
         )
-        usage = Usage(usage.prompt_tokens, usage.image_tokens, 0, tokens.count)
         return Finished(reason, usage, timings)
 
-    def _free_caches(self) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+
+def _free_caches() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _leave_a_core() -> None:

@@ -1,15 +1,16 @@
-"""The processor of a checkpoint that transformers knows: text and images to tensors.
+"""The processor of a checkpoint that transformers knows, and what it lets people choose.
 
 In: a folder or hub id and the model's configuration. Out: a processor without its video part,
-which needs torchvision.
+which needs torchvision; its knobs for images, and their values as arguments of one call.
 """
 
 import contextlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import transformers
@@ -20,7 +21,8 @@ from transformers.models.auto.processing_auto import (
 )
 from transformers.utils.hub import cached_file
 
-from vlm.errors import ModelError
+from vlm.backend import ImageKnob
+from vlm.errors import ModelError, RequestError
 
 
 def load_processor(source: str, config: transformers.PreTrainedConfig) -> ProcessorMixin:
@@ -130,3 +132,161 @@ def without_video(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
 
     ImageTextProcessor.__name__ = kind.__name__  # it is written to, and read from, the checkpoint
     return ImageTextProcessor
+
+
+# ---- knobs: what a processor lets people choose about images ----
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Switch:
+    """An argument of native image processors that stands behind a knob.
+
+    Attributes:
+        knob: its name for people.
+        argument: of the image processor.
+        beside: another argument that must be there too: some names mean other things elsewhere.
+        stretch: how many times its own default a number may be raised.
+    """
+
+    knob: Literal["tiles", "thumbnail", "splitting"]
+    argument: str
+    beside: str | None = None
+    stretch: int = 0
+
+
+SWITCHES = (
+    _Switch(knob="splitting", argument="do_image_splitting"),
+    _Switch(knob="splitting", argument="do_pan_and_scan"),
+    _Switch(knob="splitting", argument="crop_to_patches"),
+    _Switch(knob="splitting", argument="split_image"),
+    _Switch(knob="splitting", argument="slice_mode"),
+    _Switch(knob="thumbnail", argument="use_thumbnail"),
+    # Twice what it was made for still works, at a price in memory and time.
+    _Switch(knob="tiles", argument="max_patches", beside="crop_to_patches", stretch=2),
+    _Switch(knob="tiles", argument="max_slice_nums", stretch=2),
+    _Switch(knob="tiles", argument="pan_and_scan_max_num_crops", stretch=2),
+    # Where each tile has a learned position there are no more of them than there were in training.
+    _Switch(knob="tiles", argument="max_image_tiles", beside="tile_size", stretch=1),
+)
+"""The first switch of a knob that a processor has is the one that is used."""
+
+
+def image_knobs(processor: Any) -> tuple[ImageKnob, ...]:
+    """What `image_detail` may name for this processor; empty where all images go one way.
+
+    A family's processor may say so itself in an attribute `image_knobs`.
+    """
+    own = getattr(processor, "image_knobs", None)
+    if own is not None:
+        return tuple(own)
+    return tuple(knob for knob, _ in _native_knobs(processor))
+
+
+def image_settings(processor: Any, detail: Mapping[str, int | bool]) -> dict[str, Any]:
+    """Arguments of the image processor for one call. The processor itself is never changed.
+
+    Args:
+        detail: name of a knob -> its value; those left out keep the checkpoint's own.
+
+    Raises:
+        RequestError: there is no such knob, or its value is out of range or of the wrong kind.
+    """
+    if not detail:
+        return {}
+    knobs = {knob.name: knob for knob in image_knobs(processor)}
+    for name, value in detail.items():
+        if name not in knobs:
+            raise RequestError("image_detail_unknown", got=name, known=", ".join(knobs) or "-")
+        _check_value(knobs[name], value)
+    if getattr(processor, "image_knobs", None) is not None:
+        return dict(detail)
+    found = {knob.name: setting for knob, setting in _native_knobs(processor)}
+    settings: dict[str, Any] = {}
+    for name, value in detail.items():
+        settings |= found[name](value)
+    return settings
+
+
+def _check_value(knob: ImageKnob, value: object) -> None:
+    if isinstance(knob.default, bool):
+        right, accepted = isinstance(value, bool), "true, false"
+    else:
+        low, high = knob.low or 0, knob.high or 0
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        right, accepted = whole and low <= cast(int, value) <= high, f"{low} … {high}"
+    if not right:
+        raise RequestError("image_detail_value", name=knob.name, got=value, accepted=accepted)
+
+
+Setting = Callable[[int | bool], dict[str, Any]]
+
+
+def _native_knobs(processor: Any) -> Iterator[tuple[ImageKnob, Setting]]:
+    """Each knob of a native processor and how its value becomes arguments."""
+    arguments = image_arguments(processor, {})
+    seen: set[str] = set()
+    for switch in SWITCHES:
+        default = _declared(processor, arguments, switch.argument)
+        if default is None or switch.knob in seen:
+            continue
+        if switch.beside and _declared(processor, arguments, switch.beside) is None:
+            continue
+        seen.add(switch.knob)
+        yield _knob_of(switch, default, arguments), _passed_as(switch.argument)
+    if (size := _pixel_limits(processor)) is not None:
+        low, high = size
+        yield (
+            ImageKnob(name="pixels", default=high, low=low, high=high),
+            lambda value: {"size": {"shortest_edge": low, "longest_edge": value}},
+        )
+    if _pads_to_square(processor):
+        default = bool(_declared(processor, arguments, "do_pad"))
+        yield ImageKnob(name="padding", default=default), _passed_as("do_pad")
+
+
+def _knob_of(switch: _Switch, default: Any, arguments: Mapping[str, Any]) -> ImageKnob:
+    if not switch.stretch:
+        return ImageKnob(name=switch.knob, default=bool(default))
+    low = max(int(arguments.get("min_patches") or 1), 1)
+    return ImageKnob(
+        name=switch.knob, default=int(default), low=low, high=int(default) * switch.stretch
+    )
+
+
+def _passed_as(argument: str) -> Setting:
+    return lambda value: {argument: value}
+
+
+def image_arguments(processor: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the image processor is called with: the processor's own defaults, then `settings`."""
+    merged = processor._merge_kwargs(images_kwargs=dict(settings), return_tensors="pt")
+    return merged["images_kwargs"]
+
+
+def _declared(processor: Any, arguments: Mapping[str, Any], name: str) -> Any:
+    """The value an image processor uses for an argument; None where it does not know it."""
+    part = processor.image_processor
+    known = getattr(getattr(part, "valid_kwargs", None), "__annotations__", {})
+    if name not in known and not hasattr(part, name):
+        return None
+    value = arguments.get(name)
+    return getattr(part, name, None) if value is None else value
+
+
+def _pixel_limits(processor: Any) -> tuple[int, int] | None:
+    """(fewest, most) pixels of an image, where `size` counts pixels and not the length of edges."""
+    part = processor.image_processor
+    known = getattr(getattr(part, "valid_kwargs", None), "__annotations__", {})
+    size = getattr(part, "size", None)
+    low, high = getattr(size, "shortest_edge", None), getattr(size, "longest_edge", None)
+    if isinstance(size, Mapping):
+        low, high = size.get("shortest_edge"), size.get("longest_edge")
+    if "max_pixels" not in known or not low or not high:
+        return None
+    return int(low), int(high)
+
+
+def _pads_to_square(processor: Any) -> bool:
+    """Whether `do_pad` is about the shape of a picture; elsewhere it only fills up a batch."""
+    part = processor.image_processor
+    return hasattr(part, "pad_to_square") and not hasattr(part, "image_grid_pinpoints")

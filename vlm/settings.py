@@ -36,6 +36,7 @@ class Settings:
     max_side: int = 16384
     max_file_megabytes: float = 20.0
     max_images: int = 8
+    max_conversation_megabytes: float = 100.0
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -45,6 +46,11 @@ class Settings:
             side=self.max_side,
             file_megabytes=self.max_file_megabytes,
         )
+
+    @property
+    def conversation_limits(self) -> ImageLimits:
+        """What an exported conversation may hold: its pictures are stored larger than they came."""
+        return replace(self.image_limits, file_megabytes=self.max_conversation_megabytes)
 
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -60,8 +66,15 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "max_side": (16, 100_000),
     "max_file_megabytes": (0.01, 1000),
     "max_images": (1, 100),
+    "max_conversation_megabytes": (0.01, 1000),
 }
 """Smallest and largest value of each setting that is a number."""
+
+YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+"""How people write what is on or off."""
+
+SWITCHES = ("thumbnail", "splitting", "padding")
+"""What `image_detail` may name that is on or off; everything else in it is a whole number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,19 +115,39 @@ class GenerationOptions:
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> "GenerationOptions":
         """Options from a JSON object. Raises RequestError for an unknown name or a wrong type."""
-        given: dict[str, object] = {}
-        for name, value in values.items():
-            kind = OPTION_TYPES.get(name)
-            if kind is None:
-                raise RequestError("option_unknown", got=name, known=", ".join(OPTION_TYPES))
-            if isinstance(value, list) and all(isinstance(text, str) for text in value):
-                value = tuple(value)
-            if value is not None:
-                wrong = isinstance(value, bool) or not isinstance(value, kind)
-                if wrong:
-                    raise RequestError("option_type", name=name, got=repr(value)[:60])
-                given[name] = value
+        given = {
+            name: _option_from_json(name, value)
+            for name, value in values.items()
+            if value is not None or name not in OPTION_TYPES
+        }
         return cls(**given)  # pyright: ignore[reportArgumentType]
+
+    def to_json(self) -> dict[str, object]:
+        """What is set, and only that, as a JSON object for `from_json`."""
+        unset = GenerationOptions()
+        given = {option.name: getattr(self, option.name) for option in fields(self)}
+        as_json = {"stop": list(self.stop), "image_detail": dict(self.image_detail)}
+        return {
+            name: as_json.get(name, value)
+            for name, value in given.items()
+            if value != getattr(unset, name)
+        }
+
+
+def _option_from_json(name: str, value: object) -> object:
+    """The value of one option, a list as a tuple."""
+    if name not in OPTION_TYPES:
+        raise RequestError("option_unknown", got=name, known=", ".join(OPTION_TYPES))
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        value = tuple(value)
+    right = isinstance(value, OPTION_TYPES[name]) and not isinstance(value, bool)
+    if isinstance(value, dict):
+        right = right and all(isinstance(key, str) for key in value)
+        right = right and all(isinstance(each, int) for each in value.values())
+        value = dict(value)
+    if not right:
+        raise RequestError("option_type", name=name, got=repr(value)[:60])
+    return value
 
 
 OPTION_RANGES: Mapping[str, tuple[float, float]] = {
@@ -158,20 +191,21 @@ def read_settings(
 def _convert(name: str, text: str, default: object) -> object:
     """`text` as the type of the field's default."""
     if isinstance(default, bool):
-        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-        if text.lower() not in words:
+        if text.lower() not in YES_NO:
             raise SettingError("setting_not_understood", name=name, got=text, accepted="0, 1")
-        return words[text.lower()]
+        return YES_NO[text.lower()]
     if name in CHOICES and text not in CHOICES[name]:
         accepted = ", ".join(CHOICES[name])
         raise SettingError("setting_not_understood", name=name, got=text, accepted=accepted)
     if isinstance(default, int | float):
-        return _number(name, text, type(default))
+        return _number(name, text, type(default), RANGES[name])
     return text
 
 
-def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
-    low, high = RANGES[name]
+def _number(
+    name: str, text: str, kind: type[int] | type[float], limits: tuple[float, float]
+) -> int | float:
+    low, high = limits
     with contextlib.suppress(ValueError):
         if low <= (number := kind(text)) <= high:
             return number
@@ -197,8 +231,9 @@ OPTION_TYPES: Mapping[str, tuple[type, ...]] = {
     "min_new_tokens": (int,),
     "stop": (tuple,),
     "seed": (int,),
+    "image_detail": (dict,),
 }
-"""What each option of an answer may be in JSON."""
+"""What each option of an answer may be in JSON, a list being a tuple here."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -215,6 +250,14 @@ class Parser(argparse.ArgumentParser):
                 metavar = "|".join(CHOICES.get(setting.name, (setting.name.upper(),)))
                 group.add_argument(flag, metavar=metavar, help=text)
 
+    def add_count(self, flag: str, *, default: int | None = None, most: int, text: str) -> None:
+        """Adds a flag for a whole number from 1 to `most`; another is a SettingError."""
+
+        def count(word: str) -> int | float:
+            return _number(flag, word, int, (1, most))
+
+        self.add_argument(flag, type=count, default=default, metavar="N", help=text)
+
     def add_generation_options(self) -> None:
         """Adds a flag for every option of an answer, such as `--temperature T`."""
         group = self.add_argument_group(say("option.group"))
@@ -222,6 +265,9 @@ class Parser(argparse.ArgumentParser):
             flag, text = _flag(option.name), say(f"option.{option.name}")
             if option.name == "stop":
                 group.add_argument(flag, action="append", default=[], metavar="TEXT", help=text)
+            elif option.name == "image_detail":
+                metavar = "NAME=VALUE"
+                group.add_argument(flag, action="append", default=[], metavar=metavar, help=text)
             elif option.name in OPTION_RANGES:
                 kind = OPTION_TYPES[option.name][-1]
                 group.add_argument(flag, type=kind, metavar=option.name.upper(), help=text)
@@ -232,11 +278,49 @@ def _flag(name: str) -> str:
 
 
 def generation_options(arguments: Mapping[str, object]) -> GenerationOptions:
-    """The options that a parsed command line gave."""
+    """The options that a parsed command line gave. Raises VLMError for one that means nothing."""
     names = {option.name for option in fields(GenerationOptions)}
     given = {name: value for name, value in arguments.items() if name in names}
     given["stop"] = tuple(typing.cast(Sequence[str], given.get("stop") or ()))
+    details = typing.cast(Sequence[str], given.get("image_detail") or ())
+    given["image_detail"] = dict(map(_image_detail, details))
     return GenerationOptions(**given)  # pyright: ignore[reportArgumentType]
+
+
+def _image_detail(text: str) -> tuple[str, int | bool]:
+    """Name and value of "tiles=6" or "thumbnail=0"."""
+    name, _, value = (part.strip() for part in text.partition("="))
+    with contextlib.suppress(ValueError, KeyError):
+        if name:
+            return name, YES_NO[value.lower()] if name in SWITCHES else int(value)
+    raise SettingError("image_detail_form", got=text)
+
+
+def option_words(options: GenerationOptions) -> list[str]:
+    """The words of a command line that gives these options: what the parser reads, backwards."""
+    words: list[str] = []
+    for name, value in options.to_json().items():
+        if isinstance(value, dict):
+            value = [f"{knob}={str(each).lower()}" for knob, each in value.items()]
+        for each in value if isinstance(value, list) else [value]:
+            words += flag_words(_flag(name), str(each))
+    return words
+
+
+def setting_words(settings: Settings, names: Sequence[str]) -> list[str]:
+    """The words of a command line that gives those of the named settings that are no default."""
+    given = {name: getattr(settings, name) for name in names}
+    return [
+        word
+        for name, value in given.items()
+        if value != getattr(Settings(), name)
+        for word in flag_words(_flag(name), str(value))
+    ]
+
+
+def flag_words(flag: str, value: str) -> list[str]:
+    """A flag and its value; as one word where the value would be taken for a flag itself."""
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
 def parse_program(argv: Sequence[str] | None = None) -> Settings:

@@ -60,6 +60,14 @@ def test_bad_setting_is_told_in_the_language_of_the_terminal(monkeypatch, run):
     assert ran.err.startswith("设置 port 的值是 'http'")
 
 
+@pytest.mark.parametrize("words", [("chat", "-p", "What?", "--repeat"), ("bench", "--runs")])
+@pytest.mark.parametrize("count", ["0", "1001", "some"])
+def test_counts_that_make_no_sense_are_refused(words, count, run):
+    ran = run(*words, count)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith(f"The setting {words[-1]} is '{count}'; it takes 1 … 1000.")
+
+
 def test_interrupt_ends_without_a_traceback(monkeypatch, run):
     install(monkeypatch, fails_with(KeyboardInterrupt()))
     assert run("models") == (130, "", "")

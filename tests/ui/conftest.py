@@ -104,13 +104,23 @@ class Tab:
         return self.find("#chat [data-testid=bot] .md")
 
     @property
+    def attached(self) -> Locator:
+        """The images in the box."""
+        return self.find("#token-chip figure")
+
+    @property
+    def notice(self) -> Locator:
+        return self.find("#notice .card")
+
+    @property
     def stats(self) -> Locator:
         return self.find("#stats .stats")
 
     def attach(self, *files: dict[str, object] | str) -> None:
-        """Puts files into the box as the attach button does, and waits for their thumbnails."""
+        """Puts files into the box as the attach button does, and waits until they are drawn."""
+        before = self.attached.count()
         self.find("#message input[type=file]").set_input_files(list(files))
-        self.find("#message .thumbnail-item").nth(len(files) - 1).wait_for()
+        self.attached.nth(before + len(files) - 1).wait_for()
 
     def ask(self, text: str) -> None:
         """Types and sends."""

@@ -124,6 +124,6 @@ def test_files_of_the_machine_are_not_served(serve, path):
 
 
 def test_a_file_over_the_limit_is_not_taken(serve):
-    address = serve(max_file_megabytes=0.001).address
+    address = serve(max_file_megabytes=0.001, max_conversation_megabytes=0.001).address
     upload = {"files": ("big.png", b"0" * 5000)}
     assert httpx.post(f"{address}/gradio_api/upload", files=upload).status_code == 413

@@ -45,7 +45,7 @@ def test_an_attached_photo_and_a_question_get_a_streamed_answer(serve, open_tab)
     gate.set()
     tab.wait_for_answer()
     expect(tab.answers.last).to_have_text("A red photo.")
-    expect(tab.stats).to_contain_text("36 tokens in (16 for images)")
+    expect(tab.stats).to_contain_text("36 tokens in · 16 for images")
     expect(tab.find("#chat [data-testid=user] img")).to_have_attribute("alt", "red.png")
     assert served.backend.asked[0].messages[-1].text == "What is this?"
     assert sent_images(served) == ["red.png"]
@@ -56,7 +56,7 @@ def test_an_image_can_be_pasted_and_dropped(serve, open_tab, gesture):
     served = serve("Yes.")
     tab = open_tab(served.address)
     tab.page.evaluate(gesture, ["pasted.png", list(PNG["buffer"])])
-    tab.find("#message .thumbnail-item").wait_for()
+    tab.attached.wait_for()
     tab.ask("And this?")
     tab.wait_for_answer()
     assert sent_images(served) == ["pasted.png"]
@@ -107,7 +107,7 @@ def test_a_question_stopped_before_the_first_word_comes_back_into_the_box(serve,
     tab.ask("Wait.")
     tab.find("#stop").click()
     expect(tab.box).to_have_value("Wait.")
-    expect(tab.find("#message .thumbnail-item")).to_have_count(1)
+    expect(tab.attached).to_have_count(1)
     expect(tab.find("#examples")).to_be_visible()
 
 
@@ -138,7 +138,7 @@ def test_a_failed_turn_comes_back_into_the_box_and_is_no_answer(serve, open_tab)
     tab.ask("Too long?")
     expect(tab.find("#notice [role=alert]")).to_contain_text("9000 tokens")
     expect(tab.box).to_have_value("Too long?")
-    expect(tab.find("#message .thumbnail-item")).to_have_count(1)
+    expect(tab.attached).to_have_count(1)
     expect(tab.answers).to_have_count(0)
     expect(tab.find("#examples")).to_be_visible()  # the conversation is as empty as before
     tab.find("#message .submit-button").click()  # the same turn can be sent again as it stands
@@ -182,7 +182,7 @@ def test_thirty_images_are_refused_with_both_numbers(serve, open_tab):
     tab.attach(*({**PNG, "name": f"{number}.png"} for number in range(30)))
     tab.ask("All of these?")
     expect(tab.find("#notice [role=alert]")).to_contain_text("30 images in one message; at most 8")
-    expect(tab.find("#message .thumbnail-item")).to_have_count(30)
+    expect(tab.attached).to_have_count(30)
     assert served.backend.asked == []
 
 
@@ -207,7 +207,7 @@ def test_a_long_paste_stays_text(serve, open_tab):
         }""",
         "word " * 1000,
     )
-    expect(tab.find("#message .thumbnail-item")).to_have_count(0)
+    expect(tab.attached).to_have_count(0)
     tab.ask("word " * 1000)
     tab.wait_for_answer()
     assert served.backend.asked[0].messages[-1].text.count("word") == 1000

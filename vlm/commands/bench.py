@@ -26,7 +26,7 @@ QUESTION = "Describe the image."
 
 def add_arguments(parser: Parser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help=say("flag.runs"))
+    parser.add_count("--runs", default=5, most=1000, text=say("flag.runs"))
 
 
 def run(arguments: SimpleNamespace, settings: Settings) -> int:

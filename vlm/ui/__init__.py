@@ -24,6 +24,7 @@ def build_ui(backend: DeferredBackend, settings: Settings) -> gr.Blocks:
     ) as page:
         context = Context(page, backend, settings, ASSETS)
         header = frame.build_header(context)
+        context.model_status = header.model_status
         with gr.Tabs(elem_id="tabs"):
             for name, build in PANELS.items():
                 with gr.Tab(id=name) as tab:
@@ -42,8 +43,8 @@ def launch(page: gr.Blocks, settings: Settings, **overrides: Any) -> tuple[Any, 
             "inbrowser": settings.open_browser,
             "theme": look.theme(),
             "css_paths": ASSETS / "style.css",
-            "head": look.HEAD,
-            "max_file_size": settings.image_limits.file_bytes,
+            "head": look.head(ASSETS),
+            "max_file_size": _largest_upload(settings),
             "share": False,
             "run_history": False,  # it would keep questions in the browser
             "footer_links": [],
@@ -54,3 +55,9 @@ def launch(page: gr.Blocks, settings: Settings, **overrides: Any) -> tuple[Any, 
             **overrides,
         }
     )
+
+
+def _largest_upload(settings: Settings) -> int:
+    """In bytes. Which kind of file it is shows only when it is opened, which has its own limit."""
+    megabytes = max(settings.max_file_megabytes, settings.max_conversation_megabytes)
+    return int(megabytes * 1_000_000)

@@ -1,36 +1,34 @@
-"""The Chat tab: drop photos, ask, read the answer as it is written.
+"""The Chat tab: drop photos, ask, read the answer as it is written, try again.
 
-In: what a person types and attaches. Out: the conversation of `vlm.chat.ChatSession`, drawn. The
-panel holds no conversation of its own.
+In: what a person types, attaches and presses. Out: the conversation of `vlm.chat.ChatSession`,
+drawn. The panel holds no conversation of its own.
 """
 
-import html
 import logging
-import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_pil_to_cache
 
-from vlm.backend import Event, Finished, Progress, TextDelta
+from vlm.backend import Progress
 from vlm.chat import ChatSession
-from vlm.errors import VLMError
-from vlm.images import open_image, preview
-from vlm.messages import Image
-from vlm.report import end_words, progress_words, stats_words
+from vlm.errors import RequestError, VLMError
+from vlm.messages import Image, Message, user_message
+from vlm.report import progress_words, reproduce_command
 from vlm.settings import GenerationOptions
-from vlm.strings import error_text, say
-from vlm.ui.context import Context, Visit
-from vlm.wire import messages_from_json
+from vlm.strings import say
+from vlm.ui import chat_api, chat_view, frame
+from vlm.ui.chat_parts import build_parts
+from vlm.ui.composer import Composer
+from vlm.ui.context import QUIET, RUNNING, Context, Draft, Updates, Visit
+from vlm.ui.transfer import Transfer, way_back
 
 log = logging.getLogger(__name__)
 
-EXAMPLES = ("cat", "coffee", "photographer", "astronaut")
-"""Files in assets/examples; the question of each is `example.NAME` in the table of words."""
-
-REMOTE_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)|<img\b[^>]*>", re.IGNORECASE)
+Facts = dict[str, str]
+"""What a button in HTML sends along."""
 
 
 def build(context: Context) -> None:
@@ -39,277 +37,329 @@ def build(context: Context) -> None:
 
 
 class ChatPanel:
-    """The components of the tab and what happens when they are used."""
+    """What happens when the components of the tab are used."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        words, settings = context.words, context.settings
-        with gr.Column(elem_id="conversation"):
-            self.chat = gr.Chatbot(
-                elem_id="chat",
-                show_label=False,
-                height="100%",
-                layout="bubble",
-                buttons=["copy"],
-                feedback_options=None,
-                sanitize_html=True,
-                latex_delimiters=[
-                    {"left": "$$", "right": "$$", "display": True},
-                    {"left": "\\(", "right": "\\)", "display": False},
-                    {"left": "\\[", "right": "\\]", "display": True},
-                ],
-            )
-            words.add(self.chat, label="chat.label")
-            with gr.Column(elem_id="examples") as self.examples:
-                self.welcome = gr.Markdown(elem_id="welcome")
-                words.add(self.welcome, value="chat.empty")
-                with gr.Row(elem_id="example-row"):
-                    buttons = {name: self._example_button(name) for name in EXAMPLES}
-                self.private = gr.Markdown(elem_id="private")
-                words.add(self.private, value="app.hosted" if settings.hosted else "app.private")
-            self.stats = gr.HTML(elem_id="stats", padding=False)
-            self.notice = gr.HTML(elem_id="notice", padding=False)
-            with gr.Column(elem_id="composer"):
-                self.box = gr.MultimodalTextbox(
-                    elem_id="message",
-                    show_label=False,
-                    container=False,
-                    file_types=["image"],
-                    file_count="multiple",
-                    max_lines=8,
-                    max_plain_text_length=10_000_000,  # a long paste stays text
-                    autofocus=True,
-                )
-                words.add(self.box, label="box.label", placeholder="box.placeholder")
-                with gr.Row(elem_id="actions"):
-                    self.stop = gr.Button(elem_id="stop", size="sm", visible=False, variant="stop")
-                    self.clear = gr.Button(elem_id="clear", size="sm", visible=False)
-                words.add(self.stop, value="button.stop")
-                words.add(self.clear, value="button.clear")
-        self._connect(buttons)
-        self._serve_api()
-
-    def _example_button(self, name: str) -> gr.Button:
-        picture = self.context.assets / "examples" / f"{name}.jpg"
-        button = gr.Button(icon=picture, elem_classes="example", min_width=120)
-        return self.context.words.add(button, value=f"example.{name}")
-
-    def _connect(self, examples: dict[str, gr.Button]) -> None:
-        visit, language = self.context.visit, self.context.language
-        outputs = [
-            self.chat,
-            self.examples,
-            self.stats,
-            self.notice,
-            self.box,
-            self.stop,
-            self.clear,
-        ]
-        running = {
-            "outputs": outputs,
-            "show_progress": "hidden",
-            "concurrency_limit": None,
-            "api_visibility": "private",
+        self.parts = build_parts(context)
+        self.composer = Composer(context, self.parts)
+        self.transfer = Transfer(context, self.parts, self.at_rest)
+        self.acts: dict[str, Callable[[Draft, Facts], Iterator[Updates]]] = {
+            "send": self.send,
+            "example": self.example,
+            "retry": self.retry,
+            "continue": self.go_on,
+            "edit": self.edit,
+            "edit_end": self.edit_end,
+            "undo": self.undo,
+            "choose": self.choose,
+            "drop": self.drop,
+            "clear": self.clear,
+            "load": self.load,
+            "dismiss": lambda draft, facts: iter([{self.parts.notice: ""}]),
+            **self.composer.acts,
+            **self.transfer.acts,
         }
-        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        self.box.submit(self.send, [self.box, visit, language], **running)
-        for name, button in examples.items():
-            button.click(self._send_example(name), [visit, language], **running)
-        self.stop.click(self.stop_answer, [visit], None, **quiet)
-        self.clear.click(self.forget, [visit, language], outputs, **quiet)
+        self._connect()
+        self.transfer.connect()
+        chat_api.serve(context)
 
-    def _send_example(self, name: str) -> Any:
-        picture = str(self.context.assets / "examples" / f"{name}.jpg")
+    def _connect(self) -> None:
+        parts, visit, language = self.parts, self.context.visit, self.context.language
+        inputs = [parts.box, visit, language, *parts.drawer.controls]
+        shown, buttons = parts.shown, parts.buttons
+        parts.box.submit(self.on("send"), inputs, shown, **RUNNING)
+        for name, button in parts.example_buttons.items():
+            button.click(self.on("example", name=name), inputs, shown, **RUNNING)
+        for name in ("retry", "continue", "undo", "edit", "clear"):
+            buttons[name].click(self.on(name), inputs, shown, **RUNNING)
+        buttons["clear"].click(None, js="() => window.diptych.startAnew()")
+        buttons["stop"].click(self.stop, [visit], None, **QUIET)
+        buttons["settings"].click(None, js="() => window.diptych.drawer()")
+        parts.channel.click(
+            self.hear,
+            inputs,
+            [*shown, self.context.model_status],
+            trigger_mode="multiple",
+            **RUNNING,
+        )
+        self.composer.connect(inputs)
+        outputs = list(dict.fromkeys([*shown, *parts.drawer.outputs]))
+        self.context.refreshers.append((self.refresh, inputs, outputs))
 
-        def send(visit: Visit, language: str) -> Iterator[dict[Any, Any]]:
-            question = {"text": say(f"example.{name}", language), "files": [picture]}
-            yield from self.send(question, visit, language)
+    # ---- from an event to what is done about it ----
 
-        return send
+    def on(self, act: str, **facts: str) -> Callable[..., Iterator[Updates]]:
+        """A handler of Gradio that does `act`."""
 
-    def send(self, value: dict[str, Any], visit: Visit, language: str) -> Iterator[dict[Any, Any]]:
-        """Asks, and draws the answer as it grows; what fails comes back into the box."""
+        def handler(
+            value: dict[str, Any], visit: Visit, language: str, *controls: Any
+        ) -> Iterator[Updates]:
+            yield from self._do(act, Draft(value or {}, visit, language, controls), facts)
+
+        return handler
+
+    def hear(
+        self,
+        event: gr.EventData,
+        value: dict[str, Any],
+        visit: Visit,
+        language: str,
+        *controls: Any,
+    ) -> Iterator[Updates]:
+        """A button in HTML was pressed."""
+        facts = {name: str(fact) for name, fact in event._data.items()}
+        draft = Draft(value or {}, visit, language, controls)
+        yield from self._do(facts.get("act", ""), draft, facts)
+
+    def _do(self, act: str, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Does it; what fails is said, and loses nothing."""
         try:
-            yield from self._answer(value, visit, language)
+            if act not in self.acts:  # the page is older than the program
+                raise RequestError("unexpected", detail=act[:40])
+            yield from self.acts[act](draft, facts)
         except VLMError as error:
-            yield self._failed(value, visit, language, error_text(error, language))
+            yield self._failed(act, draft, facts, error)
         except Exception as error:
-            log.exception("an answer failed")
-            words = say("error.unexpected", language, detail=type(error).__name__)
-            yield self._failed(value, visit, language, words)
+            log.exception("%s failed", act)
+            unexpected = RequestError("unexpected", detail=type(error).__name__)
+            yield self._failed(act, draft, facts, unexpected)
 
-    def _answer(
-        self, value: dict[str, Any], visit: Visit, language: str
-    ) -> Iterator[dict[Any, Any]]:
-        session, kept = visit.session, len(visit.session.turns)
-        text, files = (value.get("text") or ""), (value.get("files") or [])
-        said = self._rows(visit, session, language)
-        question = self._question(text, [], visit)
-        visit.cancel = threading.Event()
-        yield {**self._running(), self.chat: [*said, *question]}
+    def _failed(self, act: str, draft: Draft, facts: Facts, error: VLMError) -> Updates:
+        """Why, with ways on; the conversation as it was, and the question back in the box."""
+        visit, language = draft.visit, draft.language
+        repeats = act in ("retry", "continue", "address_add")
+        again = {**facts, "act": act} if repeats else {"act": "send"}
+        card = chat_view.error_card(error, visit.session, language, again)
+        if visit.session.busy:  # another answer runs: it is not touched
+            return {self.parts.notice: card}
+        failed = {**self.at_rest(visit, language), self.parts.notice: card}
+        if act in ("send", "example"):
+            failed[self.parts.box] = gr.update(value=draft.value, submit_btn=True)
+        return failed
+
+    # ---- turns ----
+
+    def send(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Asks what is in the box: a new turn, or another version of the one being edited."""
+        visit, language = draft.visit, draft.language
+        session, at = visit.session, visit.editing
+        system_prompt, options = self._begin(draft)
+        kept = session.revision
+        said = self.rows(visit, language, at)
+        visit.drawn = None
+        yield {
+            **self._running(),
+            self.parts.box: gr.update(value=None, submit_btn=False),
+            self.parts.attached: "",
+            self.parts.chat: [*said, *self._question(user_message(draft.text), options, draft)],
+        }
         images: list[Image] = []
-        for number, path in enumerate(files, 1):
-            waiting = progress_words(Progress("reading", number, len(files)), language)
-            yield {self.chat: [*said, *question, _pending(waiting)]}
-            images.append(open_image(path, limits=self.context.settings.image_limits))
-        question = self._question(text, images, visit)
-        events = session.send(text, images, GenerationOptions(), visit.cancel)
-        for reply in _replies(events, language):
-            if visit.session is not session:  # cleared meanwhile
-                visit.cancel.set()
+        for number, path in enumerate(draft.files, 1):
+            waiting = progress_words(Progress("reading", number, len(draft.files)), language)
+            yield {self.parts.chat: [*said, chat_view.pending(waiting)]}
+            images.append(visit.open(path, self.context.settings.image_limits))
+        message = user_message(draft.text, images)
+        session.system_prompt = system_prompt
+        events = session.send(draft.text, images, options, visit.cancel, at=at)
+        shown = [*said, *self._question(message, options, draft)]
+        yield from self._stream(draft, session, shown, chat_view.replies(events, language))
+        if visit.session is not session:
+            return
+        if session.revision == kept:  # stopped before the first word: nothing to go on from
+            yield {self.parts.box: gr.update(value=draft.value, submit_btn=True)}
+        else:
+            visit.editing = None
+            yield {self.parts.editing: ""}
+
+    def example(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Asks the question of an example; what stands in the box stays there."""
+        name = facts["name"]
+        picture = str(self.context.assets / "examples" / f"{name}.jpg")
+        question = {"text": say(f"example.{name}", draft.language), "files": [picture]}
+        yield from self.send(replace(draft, value=question), facts)
+        yield {self.parts.box: gr.update(value=draft.value)}
+
+    def retry(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Asks a turn again, by default the last."""
+        visit, language = draft.visit, draft.language
+        session = visit.session
+        system_prompt, options = self._begin(draft)
+        index = int(facts.get("turn", len(session.turns) - 1))
+        session.system_prompt = system_prompt
+        events = session.retry(index, options, visit.cancel)
+        asked = session.turns[
+            index : index + 1
+        ]  # empty where there is no such turn: it will say so
+        question = self._question(asked[0].question, options, draft) if asked else []
+        shown = [*self.rows(visit, language, index), *question]
+        yield {**self._running(), self.parts.chat: shown}
+        yield from self._stream(draft, session, shown, chat_view.replies(events, language))
+
+    def go_on(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Goes on with the last answer where it was cut off."""
+        visit, language = draft.visit, draft.language
+        session = visit.session
+        self._begin(draft)
+        shown, answer = self.rows(visit, language)[:-1], ""
+        if session.turns:
+            answer = session.turns[-1].answer
+        yield {**self._running()}
+        events = session.go_on(visit.cancel)
+        replies = chat_view.replies(events, language, answer)
+        yield from self._stream(draft, session, shown, replies)
+
+    def _begin(self, draft: Draft) -> tuple[str, GenerationOptions]:
+        """(system prompt, options) for an answer that begins now. Raises RequestError."""
+        if draft.visit.session.busy:
+            raise RequestError("busy")
+        draft.visit.cancel = threading.Event()
+        return self.parts.drawer.options(draft.controls)
+
+    def _stream(
+        self,
+        draft: Draft,
+        session: ChatSession,
+        shown: list[chat_view.Row],
+        replies: Iterator[chat_view.Row],
+    ) -> Iterator[Updates]:
+        """The answer below what is shown, as it grows; then everything at rest again."""
+        for row in replies:
+            if draft.visit.session is not session:  # cleared meanwhile, or another was opened
+                draft.visit.cancel.set()
                 return
-            yield {self.chat: [*said, *question, reply]}
-        ended = self._ended(visit, language)
-        if len(session.turns) == kept:  # stopped before the first word: nothing to go on from
-            ended[self.box] = gr.update(value=value, submit_btn=True)
-        yield ended
+            yield {self.parts.chat: [*shown, row]}
+        yield self.at_rest(draft.visit, draft.language)
 
-    def _rows(self, visit: Visit, session: ChatSession, language: str) -> list[dict[str, Any]]:
-        """The conversation so far, as the Chatbot takes it."""
-        rows: list[dict[str, Any]] = []
-        for turn in session.turns:
-            rows += self._question(turn.question.text, turn.question.images, visit)
-            rows.append(_reply(turn.answer, turn.finished, language))
-        return rows
-
-    def _question(self, text: str, images: Sequence[Image], visit: Visit) -> list[dict[str, Any]]:
-        """A user's turn: its images in a row, then its words."""
-        content: list[Any] = [
-            gr.Image(
-                self._preview(image, visit),
-                alt_text=image.name,
-                buttons=["fullscreen"],
-                show_label=False,
-                render=False,
-            )
-            for image in images
-        ]
-        content += [text] if text.strip() else []
-        return [{"role": "user", "content": content}] if content else []
-
-    def _preview(self, image: Image, visit: Visit) -> str:
-        """A small copy without metadata, for the page only."""
-        if image.sha256 not in visit.previews:
-            small = preview(image, 1024)
-            folder = self.chat.GRADIO_CACHE
-            visit.previews[image.sha256] = save_pil_to_cache(small, folder, name="photo")
-        return visit.previews[image.sha256]
-
-    def _running(self) -> dict[Any, Any]:
-        return {
-            self.examples: gr.update(visible=False),
-            self.stats: "",
-            self.notice: "",
-            self.box: gr.update(value=None, submit_btn=False),
-            self.stop: gr.update(visible=True),
-            self.clear: gr.update(visible=False),
+    def edit(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Puts a question back into the box, with its images, to be asked otherwise."""
+        visit, turns = draft.visit, draft.visit.session.turns
+        if visit.session.busy:
+            raise RequestError("busy")
+        index = int(facts.get("turn", len(turns) - 1))
+        if not 0 <= index < len(turns):
+            raise RequestError("no_such_turn", got=index + 1, limit=len(turns))
+        visit.editing = index
+        yield {
+            self.parts.editing: chat_view.editing_note(index, draft.language),
+            **self.composer.put(visit, turns[index].question),
         }
 
-    def _ended(self, visit: Visit, language: str) -> dict[Any, Any]:
-        """The conversation as it stands, and a box that can send again."""
-        turns = visit.session.turns
-        return {
-            self.chat: self._rows(visit, visit.session, language),
-            self.examples: gr.update(visible=not turns),
-            self.stats: _line(stats_words(turns[-1].finished, language)) if turns else "",
-            self.box: gr.update(submit_btn=True),
-            self.stop: gr.update(visible=False),
-            self.clear: gr.update(visible=bool(turns)),
+    def edit_end(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Leaves the turn as it was."""
+        draft.visit.editing = None
+        empty = gr.update(value={"text": "", "files": []})
+        yield {self.parts.editing: "", self.parts.box: empty}
+
+    def undo(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Takes the last question back into the box."""
+        question = draft.visit.session.undo()
+        draft.visit.editing = None
+        yield {
+            **self.at_rest(draft.visit, draft.language),
+            **self.composer.put(draft.visit, question),
+            self.parts.notice: "",
         }
 
-    def _failed(
-        self, value: dict[str, Any], visit: Visit, language: str, words: str
-    ) -> dict[Any, Any]:
-        """The conversation as it was, the question back in the box, and why."""
-        return {
-            **self._ended(visit, language),
-            self.notice: f'<div class="card" role="alert">{html.escape(words)}</div>',
-            self.box: gr.update(value=value, submit_btn=True),
-        }
+    def choose(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Shows another version of a turn."""
+        draft.visit.session.choose(int(facts["turn"]), int(facts["version"]))
+        draft.visit.editing = None
+        yield self.at_rest(draft.visit, draft.language)
 
-    def stop_answer(self, visit: Visit) -> None:
+    def drop(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Sends the oldest turns no longer."""
+        draft.visit.session.drop_oldest(int(facts["count"]))
+        yield {**self.at_rest(draft.visit, draft.language), self.parts.notice: ""}
+
+    def clear(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """A new conversation; the one before can be brought back."""
+        visit, language = draft.visit, draft.language
+        visit.begin(self.context.new_session())
+        words, back = say("clear.done", language), way_back(visit, language)
+        card = chat_view.card(words, back, language, "note") if back else ""
+        yield {**self.at_rest(visit, language), self.parts.notice: card}
+
+    def load(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """Tries once more to load the model."""
+        self.context.backend.start()
+        yield {self.parts.notice: ""}
+        for words in frame.watch_model(self.context, draft.language):
+            yield {self.context.model_status: words}
+
+    def stop(self, visit: Visit) -> None:
         """Ends the answer that runs; what is written of it stays."""
         visit.cancel.set()
 
-    def forget(self, visit: Visit, language: str) -> dict[Any, Any]:
-        """A new conversation."""
-        visit.cancel.set()
-        visit.session = self.context.new_session()
-        visit.previews.clear()
-        return {**self._ended(visit, language), self.notice: ""}
+    # ---- what is shown ----
 
-    def _serve_api(self) -> None:
-        """`/chat` for programs: the same engine, nothing kept between calls."""
-        message = gr.MultimodalTextbox(file_count="multiple", label="message", visible=False)
-        history = gr.JSON(label="history", value=[], visible=False)
-        options = gr.JSON(label="settings", value={}, visible=False)
-        reply = gr.Textbox(label="reply", visible=False)
-        gr.Button(visible=False).click(
-            self.answer_api,
-            [message, history, options],
-            reply,
-            api_name="chat",
-            concurrency_limit=None,
-        )
+    def rows(self, visit: Visit, language: str, upto: int | None = None) -> list[chat_view.Row]:
+        """The conversation, or its first turns, as the Chatbot takes it."""
+        return chat_view.rows(visit, language, self._layouts(visit), upto)
 
-    def answer_api(
-        self,
-        message: dict[str, Any],
-        history: list[dict[str, Any]] | None = None,
-        settings: dict[str, Any] | None = None,
-    ) -> Iterator[str]:
-        """Answers one message; yields the text so far.
+    def _question(
+        self, message: Message, options: GenerationOptions, draft: Draft
+    ) -> list[chat_view.Row]:
+        layouts = self._layouts(draft.visit)
+        return chat_view.question(message, options, draft.visit, draft.language, layouts)
 
-        Args:
-            message: {"text": ..., "files": [...]}.
-            history: earlier messages as OpenAI JSON; images as data addresses.
-            settings: options of the answer, such as {"temperature": 0.7, "seed": 1}.
-        """
-        limits = self.context.settings.image_limits
-        cancel, answer = threading.Event(), ""
-        try:
-            said = messages_from_json(history or [], limits)
-            images = [open_image(path, limits=limits) for path in message.get("files") or []]
-            session = ChatSession.resume(
-                self.context.backend, said, max_images=self.context.settings.max_images
-            )
-            given = GenerationOptions.from_json(settings or {})
-            for event in session.send(message.get("text") or "", images, given, cancel):
-                if isinstance(event, TextDelta):
-                    answer += event.text
-                    yield answer
-            yield answer
-        except VLMError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        finally:
-            cancel.set()
+    def _layouts(self, visit: Visit) -> chat_view.Layouts:
+        return lambda image, options: self.context.image_layout(visit, image, options)
 
+    def _running(self) -> Updates:
+        """While an answer runs: Stop in the place of Send, and nothing to get in its way."""
+        buttons = self.parts.buttons
+        hidden = {buttons[name]: gr.update(visible=False) for name in TURN_BUTTONS}
+        return {
+            self.parts.examples: gr.update(visible=False),
+            self.parts.stats: "",
+            self.parts.notice: "",
+            self.parts.editing: "",
+            self.parts.box: gr.update(submit_btn=False),
+            **hidden,
+            buttons["stop"]: gr.update(visible=True),
+        }
 
-def _replies(events: Iterator[Event], language: str) -> Iterator[dict[str, Any]]:
-    """The answer as it grows: what is happening, then the text so far."""
-    answer = ""
-    for event in events:
-        if isinstance(event, TextDelta):
-            answer += event.text
-            yield _reply(answer)
-        elif isinstance(event, Progress) and not answer:
-            yield _pending(progress_words(event, language))
+    def at_rest(self, visit: Visit, language: str) -> Updates:
+        """The conversation as it stands, and a box that can send."""
+        session, parts = visit.session, self.parts
+        turns = session.turns
+        usable = {name: bool(turns) for name in TURN_BUTTONS}
+        usable["continue"] = bool(turns) and turns[-1].unfinished
+        editing = "" if visit.editing is None else chat_view.editing_note(visit.editing, language)
+        return {
+            parts.chat: self.rows(visit, language),
+            parts.examples: gr.update(visible=not turns),
+            parts.stats: self._stats(session, language),
+            parts.meter: self.composer.meter(visit, language),
+            parts.editing: editing,
+            parts.box: gr.update(submit_btn=True),
+            parts.buttons["stop"]: gr.update(visible=False),
+            **{parts.buttons[name]: gr.update(visible=shown) for name, shown in usable.items()},
+        }
 
+    def _stats(self, session: ChatSession, language: str) -> str:
+        """The numbers of the last answer, and how to get it again."""
+        if not session.turns:
+            return ""
+        number, turn = len(session.turns), session.turns[-1]
+        command = reproduce_command(turn, self.context.settings, number=number)
+        note = say("stats.reproduce.export", language, name="conversation.zip")
+        return chat_view.stats(turn, command, note if number > 1 else "", language)
 
-def _pending(words: str) -> dict[str, Any]:
-    """What stands in the answer's place until its first word."""
-    return {"role": "assistant", "content": f'<span class="pending">{html.escape(words)}</span>'}
-
-
-def _reply(text: str, finished: Finished | None = None, language: str = "en") -> dict[str, Any]:
-    """An answer as the Chatbot takes it. Pictures a model writes are named, never fetched."""
-    safe = REMOTE_IMAGE.sub(lambda found: found.group(1) or "", text)
-    end = end_words(finished, language) if finished else ""
-    if finished and not text.strip():
-        end = say("answer.empty", language)
-    note = f'<span class="ended">{html.escape(end)}</span>' if end else ""
-    return {"role": "assistant", "content": f"{safe}\n\n{note}" if note else safe}
+    def refresh(
+        self, value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
+    ) -> Updates:
+        """Everything anew: the words are in another language, or the model is there now."""
+        if visit is None:  # the page has not arrived yet
+            return gr.skip()
+        draft = Draft(value or {}, visit, language, controls)
+        still = {} if visit.session.busy else self.at_rest(visit, language)
+        defaults = {}
+        if self.context.backend.state == "ready":
+            able = self.context.backend.capabilities()
+            defaults = self.parts.drawer.show_defaults(able, language)
+        return {**still, **defaults, **self.composer.drawn(draft)}
 
 
-def _line(words: str) -> str:
-    return f'<p class="stats" role="status">{html.escape(words)}</p>'
+TURN_BUTTONS = ("continue", "retry", "edit", "undo", "clear")

@@ -1,17 +1,31 @@
-"""What the panels share: the backend, the settings, and the words that change with the language."""
+"""What the panels share: the backend, the settings, the visit, words, and buttons in HTML."""
 
+import contextlib
+import html
 import threading
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_pil_to_cache
+from gradio.utils import get_upload_folder
 
-from vlm.backend import DeferredBackend
+from vlm.backend import DeferredBackend, ImageLayout
 from vlm.chat import ChatSession
-from vlm.settings import Settings
+from vlm.errors import VLMError
+from vlm.images import ImageLimits, open_image, preview
+from vlm.messages import Image
+from vlm.settings import GenerationOptions, Settings
 from vlm.strings import say
+
+PREVIEW_SIDE = 1024
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""How events are connected that are over in an instant."""
+RUNNING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+"""How events are connected that take a while, each beside the others."""
 
 
 class Words:
@@ -47,16 +61,105 @@ class Visit:
     Attributes:
         session: its conversation.
         cancel: stops the answer that runs now.
-        previews: where the small copies of its images lie, by hash.
+        before: the conversation before this one, which can be brought back.
+        editing: index of the turn whose question is in the box again, if one is.
+        left_as_text: addresses that were offered as images and declined.
+        layouts: what the model gets of an image, by its hash and the options for images.
+        camera: whether it is shown.
+        draft_tokens: visual tokens of the images in the box.
+        drawn: what the strip of attached images was drawn for last.
     """
 
     session: ChatSession
     cancel: threading.Event = field(default_factory=threading.Event)
-    previews: dict[str, str] = field(default_factory=dict)
+    before: ChatSession | None = None
+    editing: int | None = None
+    left_as_text: set[str] = field(default_factory=set)
+    layouts: dict[object, ImageLayout] = field(default_factory=dict)
+    camera: bool = False
+    draft_tokens: int = 0
+    drawn: object = None
+    _opened: dict[str, Image] = field(default_factory=dict)
+    _previews: dict[str, str] = field(default_factory=dict)
+
+    def begin(self, session: ChatSession) -> None:
+        """Goes over to another conversation; what runs in this one ends."""
+        self.cancel.set()
+        self.before, self.session, self.editing = self.session, session, None
+
+    def open(self, path: str, limits: ImageLimits) -> Image:
+        """The picture in a file of this visit, decoded once. Raises ImageError."""
+        if path not in self._opened:
+            self._opened[path] = open_image(path, limits=limits)
+        return self._opened[path]
+
+    def path(self, image: Image) -> str:
+        """A small copy without metadata, for the page. `open` of it gives the picture itself."""
+        path = self._previews.get(image.sha256)
+        if path is None or not Path(path).exists():  # old files are removed now and then
+            small = preview(image, PREVIEW_SIDE)
+            path = save_pil_to_cache(small, get_upload_folder(), name="photo")
+            self._previews[image.sha256] = path
+        self._opened[path] = image
+        return path
+
+    def keep_only(self, paths: Sequence[str]) -> None:
+        """Forgets pictures that are neither in these files nor on the page."""
+        kept = {*paths, *self._previews.values()}
+        self._opened = {path: self._opened[path] for path in self._opened if path in kept}
+
+    def forget(self) -> None:
+        """Stops what runs and removes every file of this visit."""
+        self.cancel.set()
+        for path in [*self._opened, *self._previews.values()]:
+            if Path(path).is_relative_to(get_upload_folder()):
+                with contextlib.suppress(OSError):
+                    Path(path).unlink()
+        self._opened.clear()
+        self._previews.clear()
+        self.layouts.clear()
+
+
+Updates = dict[Any, Any]
+"""Component -> its new value, as handlers of Gradio yield it."""
+
+
+@dataclass
+class Draft:
+    """What a handler is given: the visit, and what stands in the box and in the drawer.
+
+    Attributes:
+        value: of the box: {"text": ..., "files": [paths]}.
+        controls: of the drawer, as `Drawer.options` takes them.
+    """
+
+    value: dict[str, Any]
+    visit: Visit
+    language: str
+    controls: Sequence[Any]
+
+    @property
+    def text(self) -> str:
+        """The words in the box."""
+        return self.value.get("text") or ""
+
+    @property
+    def files(self) -> list[str]:
+        """The files in the box."""
+        return list(self.value.get("files") or [])
+
+
+Refresh = tuple[Callable[..., Any], list[Any], list[Any]]
 
 
 class Context:
-    """Handed to every panel while the page is built."""
+    """Handed to every panel while the page is built.
+
+    Attributes:
+        refreshers: (handler, inputs, outputs) to run when the language changes or the model is
+            ready.
+        model_status: the part of the header that says what is loaded.
+    """
 
     def __init__(
         self, page: gr.Blocks, backend: DeferredBackend, settings: Settings, assets: Path
@@ -68,11 +171,23 @@ class Context:
         self.words = Words()
         self.language = gr.State("en")
         self.visit = gr.State(None)
+        self.refreshers: list[Refresh] = []
+        self.model_status: gr.HTML | None = None
         self._open: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()
 
     def new_session(self) -> ChatSession:
         """An empty conversation."""
         return ChatSession(self.backend, max_images=self.settings.max_images)
+
+    def image_layout(
+        self, visit: Visit, image: Image, options: GenerationOptions
+    ) -> ImageLayout | None:
+        """What the model gets of an image; None while there is no model that could say."""
+        key = (image.sha256, *sorted(options.image_detail.items()))
+        if key not in visit.layouts and self.backend.state == "ready":
+            with contextlib.suppress(VLMError):  # said when the image is sent
+                visit.layouts[key] = self.backend.image_layout(image, options)
+        return visit.layouts.get(key)
 
     def arrive(self, request: gr.Request) -> Visit:
         """What a page gets when it is opened."""
@@ -81,7 +196,46 @@ class Context:
         return visit
 
     def leave(self, request: gr.Request) -> None:
-        """Stops what runs for a page that was closed or reloaded."""
+        """Stops what runs for a page that was closed or reloaded, and removes its files."""
         visit = self._open.pop(request.session_hash or "", None)
         if visit is not None:
-            visit.cancel.set()
+            visit.forget()
+
+
+def channel(root: str) -> gr.HTML:
+    """What hears of buttons made by `action_button` inside the element with the id `root`.
+
+    Its `click` event carries the button's `act` and facts as `gr.EventData._data`.
+    """
+    listen = f"window.diptych.listen({root!r}, (data) => trigger('click', data));"
+    return gr.HTML("", js_on_load=listen, visible=True, padding=False, elem_classes="channel")
+
+
+def action_button(act: str, words: str, label: str = "", style: str = "", **facts: object) -> str:
+    """A button in HTML that `channel` hears of.
+
+    Args:
+        act: what it is for.
+        words: what it shows.
+        label: what a screen reader says, and a pointer that rests on it shows.
+        style: class names.
+        **facts: sent along.
+    """
+    data = "".join(f' data-{name}="{_escaped(value)}"' for name, value in facts.items())
+    named = f' aria-label="{_escaped(label)}" title="{_escaped(label)}"' if label else ""
+    return (
+        f'<button type="button" class="act {style}" data-act="{act}"{data}{named}>'
+        f"{html.escape(words)}</button>"
+    )
+
+
+def copy_button(text: str, words: str, done: str, style: str = "") -> str:
+    """A button in HTML that copies a text, and says so."""
+    return (
+        f'<button type="button" class="act {style}" data-copy="{_escaped(text)}" '
+        f'data-done="{_escaped(done)}">{html.escape(words)}</button>'
+    )
+
+
+def _escaped(value: object) -> str:
+    return html.escape(str(value), quote=True)

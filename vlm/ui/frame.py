@@ -10,7 +10,7 @@ import gradio as gr
 from vlm import families
 from vlm.errors import VLMError
 from vlm.strings import LANGUAGES, choose_language, error_text, say
-from vlm.ui.context import Context
+from vlm.ui.context import QUIET, RUNNING, Context
 
 BROWSER_LANGUAGE = "() => localStorage.getItem('diptych-language') || navigator.language"
 REMEMBER_LANGUAGE = """(language) => {
@@ -51,6 +51,7 @@ def build_header(context: Context) -> Header:
             label=say("app.language"),
         )
         theme = gr.Button("◐", elem_id="theme", size="sm", min_width=44)
+        context.words.add(theme, value="app.theme")
     return Header(status, language, theme)
 
 
@@ -68,13 +69,12 @@ def connect(context: Context, header: Header) -> None:
         language = choose_language(tag) if setting == "auto" else setting
         return [context.arrive(request), language, *relabel(language)]
 
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     arrived = page.load(
         arrive,
         [browser_language],
         [context.visit, header.language, *relabelled],
         js=BROWSER_LANGUAGE,
-        **quiet,
+        **QUIET,
     )
     page.unload(context.leave)
     page.load(None, js=RESTORE_THEME)
@@ -82,15 +82,13 @@ def connect(context: Context, header: Header) -> None:
     def watch(language: str) -> Iterator[str]:
         yield from watch_model(context, language)
 
-    arrived.then(
-        watch,
-        [context.language],
-        [header.model_status],
-        show_progress="hidden",
-        api_visibility="private",
-        concurrency_limit=None,
+    ready = arrived.then(watch, [context.language], [header.model_status], **RUNNING)
+    changed = header.language.input(
+        relabel, [header.language], relabelled, js=REMEMBER_LANGUAGE, **QUIET
     )
-    header.language.input(relabel, [header.language], relabelled, js=REMEMBER_LANGUAGE, **quiet)
+    for refresh, inputs, outputs in context.refreshers:
+        ready.then(refresh, inputs, outputs, **QUIET)
+        changed.then(refresh, inputs, outputs, **QUIET)
     header.theme.click(None, js=SWITCH_THEME)
 
 

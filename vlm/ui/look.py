@@ -1,5 +1,7 @@
 """How the page looks: a Gradio theme in warm grey with one accent, and what stands in its head."""
 
+from pathlib import Path
+
 from gradio import themes
 
 # Answers are written by a model that may have read an address in a picture: nothing outside this
@@ -13,6 +15,13 @@ HEAD = """
     object-src 'none'; base-uri 'self'; form-action 'self'">
 <meta name="referrer" content="no-referrer">
 """
+
+
+def head(assets: Path) -> str:
+    """What stands in the head of the page: its policy, and the script of the page itself."""
+    script = (assets / "page.js").read_text(encoding="utf-8")
+    return f"{HEAD}<script>\n{script}</script>\n"
+
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans CJK SC", "PingFang SC", "sans-serif")
 MONOSPACED = ("ui-monospace", "SF Mono", "Consolas", "monospace")

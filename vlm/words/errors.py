@@ -142,8 +142,40 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     ),
     "error.option_type": (
         "The option {name} is {got}, which is not a value of its kind. Give a number (stop: a "
-        "list of texts).",
-        "选项 {name} 的值 {got} 类型不符。请给出数字（stop 为文本列表）。",
+        "list of texts; image_detail: an object of names and whole numbers or true and false).",
+        "选项 {name} 的值 {got} 类型不符。请给出数字（stop 为文本列表；image_detail 为对象，"
+        "其值为整数或 true、false）。",
+    ),
+    "error.image_detail_form": (
+        "--image-detail {got!r} is not understood. Write NAME=VALUE, such as tiles=6 or "
+        "thumbnail=0.",
+        "无法理解 --image-detail {got!r}。请写作 NAME=VALUE，例如 tiles=6 或 thumbnail=0。",
+    ),
+    "error.replay_has_question": (
+        "--replay takes the question and its images from {file}. Leave out IMAGE, -p and "
+        "--system-prompt.",
+        "--replay 会从 {file} 中取出问题和图片。请去掉 IMAGE、-p 和 --system-prompt。",
+    ),
+    "error.turn_without_replay": (
+        "--turn {got} names a turn of an exported conversation, but no file is given. Add "
+        "--replay FILE.zip.",
+        "--turn {got} 指的是已导出对话中的一轮，但没有给出文件。请加上 --replay FILE.zip。",
+    ),
+    "error.conversation_not_readable": (
+        "{file} cannot be read as a file ({detail}). Check the name and the folder.",
+        "无法读取文件 {file}（{detail}）。请检查文件名和文件夹。",
+    ),
+    "error.image_detail_unknown": (
+        "This model has no image setting {got!r}; it has: {known}.",
+        "此模型没有图片设置 {got!r}；可用的有：{known}。",
+    ),
+    "error.image_detail_value": (
+        "The image setting {name} is {got!r}; this model takes {accepted}.",
+        "图片设置 {name} 的值是 {got!r}，此模型接受 {accepted}。",
+    ),
+    "error.cannot_continue": (
+        "This model cannot go on with an answer that was begun. Ask for the rest in a new message.",
+        "此模型无法接着写未完成的回答。请在新消息中询问其余内容。",
     ),
     "error.role_not_taken": (
         "This model takes no {got!r} messages, only {accepted}.",
@@ -160,6 +192,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.busy": (
         "An answer is still being written in this conversation. Wait for it or stop it first.",
         "这个对话中还有回答正在生成。请等待或先停止它。",
+    ),
+    "error.address_when_hosted": (
+        "This shared server fetches no web addresses. Save the picture and attach the file.",
+        "共享服务器不抓取网址。请保存图片后添加文件。",
+    ),
+    "error.conversation_too_large": (
+        "The conversation has {got}; at most {limit} are opened. Start with fewer or smaller "
+        "images, or raise VLM_MAX_CONVERSATION_MEGABYTES.",
+        "对话文件有 {got}，最多可打开 {limit}。请减少或缩小图片，或调高 "
+        "VLM_MAX_CONVERSATION_MEGABYTES。",
     ),
     "error.no_such_turn": (
         "There is no number {got} here, only 1 to {limit}. The conversation may have changed in "
@@ -293,5 +335,67 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
+    ),
+    "error.transcript_not_zip": (
+        "This file is no exported conversation: it is no zip archive, or a damaged one. Choose a "
+        "file that was exported here.",
+        "此文件不是导出的对话：它不是 zip 文件，或已损坏。请选择由本程序导出的文件。",
+    ),
+    "error.transcript_foreign": (
+        "This zip archive holds no conversation of this program. Choose a file that was exported "
+        "here.",
+        "此 zip 文件中没有本程序的对话。请选择由本程序导出的文件。",
+    ),
+    "error.transcript_version": (
+        "The conversation was exported in version {got} of the format; this program reads version "
+        "{known}. Open it with the program that exported it, or update this one.",
+        "对话以格式版本 {got} 导出，本程序读取版本 {known}。请用导出它的程序打开，或更新本程序。",
+    ),
+    "error.transcript_damaged": (
+        "The exported conversation is damaged or incomplete. Export or download it again.",
+        "导出的对话已损坏或不完整。请重新导出或下载。",
+    ),
+    "error.transcript_too_large": (
+        "The conversation needs more than {limit:g} MB, the most that one file may need when it "
+        "is unpacked. Use fewer or smaller images, or fewer turns.",
+        "对话解压后超过 {limit:g} MB，这是单个文件的上限。请减少或缩小图片，或减少轮数。",
+    ),
+    "error.transcript_turns": (
+        "The conversation has {got} turns; one file takes {limit} at most. Begin a new one.",
+        "对话有 {got} 轮，单个文件最多 {limit} 轮。请开始新的对话。",
+    ),
+    "error.transcript_images": (
+        "The conversation has {got} images; one file takes {limit} at most. Begin a new one.",
+        "对话有 {got} 张图片，单个文件最多 {limit} 张。请开始新的对话。",
+    ),
+    "error.transcript_name": (
+        "The file holds {name}, which belongs to no exported conversation. Choose a file as it was "
+        "exported, not packed again.",
+        "文件中有 {name}，它不属于导出的对话。请选择导出时的原文件，不要重新打包。",
+    ),
+    "error.transcript_packed": (
+        "{name} in the file is encrypted or packed in an unknown way. Choose a file as it was "
+        "exported, not packed again.",
+        "文件中的 {name} 已加密或压缩方式未知。请选择导出时的原文件，不要重新打包。",
+    ),
+    "error.transcript_missing": (
+        "The conversation names the image {name}, which is not in the file. Export or download it "
+        "again.",
+        "对话用到的图片 {name} 不在文件中。请重新导出或下载。",
+    ),
+    "error.transcript_unused": (
+        "The file holds {name}, which the conversation does not use. Choose a file as it was "
+        "exported, not changed.",
+        "文件中的 {name} 未被对话用到。请选择导出时的原文件，不要改动。",
+    ),
+    "error.transcript_image_differs": (
+        "The image {name} in the file is not the one the conversation was about. Export or "
+        "download it again.",
+        "文件中的图片 {name} 与对话中的不是同一张。请重新导出或下载。",
+    ),
+    "error.transcript_form": (
+        "The text of the conversation cannot be understood (at {at}). Choose a file as it was "
+        "exported, not edited.",
+        "无法理解对话的内容（位于 {at}）。请选择导出时的原文件，不要编辑。",
     ),
 }

@@ -34,6 +34,18 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
     "flag.runs": ("how often to ask", "提问次数"),
     "flag.repeat": ("ask N times, each with the next seed", "问 N 次，每次用下一个种子"),
+    "flag.replay": (
+        "ask a turn of an exported conversation again, with its images, options and seed",
+        "重新提问已导出对话中的一轮，沿用其图片、选项和种子",
+    ),
+    "flag.turn": (
+        "which turn to replay, counted from 1 (default: the last)",
+        "重新提问第几轮，从 1 数起（默认最后一轮）",
+    ),
+    "cli.other_model": (
+        "the conversation is with {stored}; {loaded} answers now",
+        "该对话使用的是 {stored}，现在由 {loaded} 回答",
+    ),
     "flag.group": ("settings (each is also a VLM_... variable)", "设置（也可用 VLM_... 环境变量）"),
     "flag.model": (
         "model to load: a name from `models`, a folder or a hub id",
@@ -55,6 +67,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.max_side": ("longest side of an image, in pixels", "图片边长上限（像素）"),
     "flag.max_file_megabytes": ("largest image file, in MB", "图片文件大小上限（MB）"),
     "flag.max_images": ("most images in one message", "一条消息中图片数量上限"),
+    "flag.max_conversation_megabytes": (
+        "largest exported conversation that can be opened again, in MB",
+        "可重新打开的对话文件大小上限（MB）",
+    ),
     "option.group": ("the answer (unset: the model's own default)", "回答（不设则用模型默认值）"),
     "option.temperature": ("0 is exact, higher is more varied", "0 最确定，越高越多样"),
     "option.top_p": ("keep the likeliest tokens up to this probability", "保留累计概率内的词元"),
@@ -68,6 +84,7 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.image_detail": (
         "how images are cut up and scaled, as NAME=VALUE (may be repeated): tiles, thumbnail, "
         "splitting, padding, pixels",
-        "图片的切分与缩放，写作 NAME=VALUE（可多次给出）：tiles、thumbnail、splitting、padding、pixels",
+        "图片的切分与缩放，写作 NAME=VALUE（可多次给出）：tiles、thumbnail、splitting、"
+        "padding、pixels",
     ),
 }

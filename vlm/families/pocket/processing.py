@@ -6,6 +6,7 @@ What the template writes, and what the tokenizer gets:
     <|im_start|>user\\n[<jupyter_start> x16]\\nQUESTION<|im_end|>\\n
 """
 
+import math
 from typing import cast
 
 from transformers import (
@@ -19,8 +20,10 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.processing_utils import MultiModalData
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from vlm.backend import ImageLayout, Tile
 from vlm.errors import ModelError
 from vlm.families.pocket.configuration import PocketConfig, PocketVisionConfig
+from vlm.messages import Image
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -82,6 +85,17 @@ class PocketProcessor(ProcessorMixin):
         images = len(image_sizes or [])
         return MultiModalData(
             num_image_tokens=[self.image_seq_length] * images, num_image_patches=[1] * images
+        )
+
+    def image_layout(self, image: Image) -> ImageLayout:
+        """Every image is squeezed whole into one square, whatever its shape."""
+        side = math.isqrt(self.image_seq_length)
+        size = self.image_processor.size
+        return ImageLayout(
+            original_size=image.original_size,
+            sent_size=(size["width"], size["height"]),
+            tiles=(Tile(box=(0, 0, *image.original_size), rows=side, columns=side),),
+            placeholders=self.image_seq_length,
         )
 
 

@@ -1,4 +1,4 @@
-"""Native checkpoints through the whole engine: two turns with two images each, streamed."""
+"""The whole engine: answers stream, stop and fail as they should, with every architecture."""
 
 import threading
 

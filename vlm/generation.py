@@ -1,0 +1,139 @@
+"""How one answer is generated: the model's own values, the request's over them, and the clock.
+
+In: the checkpoint's generation configuration and `GenerationOptions`. Out: what `model.generate`
+takes. What `model_defaults` says is what is used.
+"""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
+
+from vlm.errors import RequestError
+from vlm.sampling import SeededSampling
+from vlm.settings import GenerationOptions
+from vlm.streaming import Emit, IncrementalText, TokenStream
+
+DEFAULT_MAX_NEW_TOKENS = 512
+"""Of a checkpoint that names none: enough for a page of text, and an end to one that rambles."""
+
+
+@dataclass
+class Clock:
+    """When the stages of one answer began or ended, by `time.perf_counter`."""
+
+    started: float
+    encoded: float | None = None
+
+    def note_prefill(self, *_: object) -> None:
+        """A forward hook: images are encoded before it, so the first call is the prefill."""
+        if self.encoded is None:
+            self.encoded = time.perf_counter()
+
+
+def model_defaults(own: GenerationConfig) -> dict[str, float | int]:
+    """A model's own value of each option of an answer.
+
+    A temperature of 0 means that it always takes the likeliest token. `min_new_tokens` is there
+    only where the checkpoint has one.
+
+    Args:
+        own: as loaded with the checkpoint.
+    """
+    temperature = 1.0 if own.temperature is None else float(own.temperature)
+    defaults: dict[str, float | int] = {
+        "temperature": temperature if own.do_sample else 0.0,
+        "top_p": 1.0 if own.top_p is None else own.top_p,
+        "top_k": own.top_k or 0,
+        "repetition_penalty": own.repetition_penalty or 1.0,
+        "num_beams": own.num_beams or 1,
+        "max_new_tokens": own.max_new_tokens or DEFAULT_MAX_NEW_TOKENS,
+    }
+    if own.min_new_tokens:
+        defaults["min_new_tokens"] = own.min_new_tokens
+    return defaults
+
+
+def _chosen(own: GenerationConfig, options: GenerationOptions) -> dict[str, float | int]:
+    """The request's values, and the model's where it has none."""
+    named = ("min_new_tokens", *model_defaults(own))
+    given = {name: getattr(options, name) for name in named}
+    return {**model_defaults(own), **{k: v for k, v in given.items() if v is not None}}
+
+
+def generation_config(
+    own: GenerationConfig, options: GenerationOptions, prompt_tokens: int, limit: int | None
+) -> GenerationConfig:
+    """The model's own settings with the request's over them. Drawing is ours: see `sampling`.
+
+    Args:
+        own: as loaded with the checkpoint; not changed.
+        options: of the request.
+        prompt_tokens: how long the prompt is.
+        limit: tokens that prompt and answer may have together; None: unknown.
+
+    Raises:
+        RequestError: the prompt leaves no room for an answer.
+    """
+    chosen = _chosen(own, options)
+    config = copy.deepcopy(own)
+    config.update(do_sample=False, temperature=None, top_p=None, top_k=None, max_length=None)
+    for name in ("repetition_penalty", "num_beams", "max_new_tokens", "min_new_tokens"):
+        if name in chosen:
+            setattr(config, name, chosen[name])
+    if limit is not None:
+        if prompt_tokens >= limit:
+            raise RequestError("context_full", got=prompt_tokens, limit=limit)
+        config.max_new_tokens = int(min(chosen["max_new_tokens"], limit - prompt_tokens))
+    return config
+
+
+def drawing(
+    own: GenerationConfig, options: GenerationOptions, device: torch.device
+) -> LogitsProcessorList:
+    """How to draw tokens: nothing where the likeliest one is taken."""
+    chosen = _chosen(own, options)
+    if chosen["temperature"] == 0 or chosen["num_beams"] > 1:
+        return LogitsProcessorList()
+    sampling = SeededSampling(
+        seed=0 if options.seed is None else options.seed,
+        temperature=chosen["temperature"],
+        top_k=int(chosen["top_k"]),
+        top_p=chosen["top_p"],
+        min_p=own.min_p or 0.0,
+        device=device,
+    )
+    return LogitsProcessorList([sampling])
+
+
+class _TextAfter(IncrementalText):
+    """Decodes tokens as what follows others, whose text is not given again."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, before: Sequence[int]) -> None:
+        super().__init__(tokenizer)
+        self._ids = list(before)
+        self._done = len(before)
+
+
+class ContinuedStream(TokenStream):
+    """A stream of tokens that go on from an answer that was begun.
+
+    Some tokenizers drop the space before the first token of a text, so new tokens are decoded as
+    what follows the last ones of the prompt.
+
+    Args:
+        before: the last token ids of the prompt.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        stops: Sequence[str],
+        emit: Emit,
+        before: Sequence[int],
+    ) -> None:
+        super().__init__(tokenizer, stops, emit)
+        self._text = _TextAfter(tokenizer, before)

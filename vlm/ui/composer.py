@@ -1,0 +1,284 @@
+"""What is in the message box besides words: attached images, prompts to choose, addresses.
+
+In: the box and the drawer as they stand. Out: what is drawn around the box, and the box itself
+when images in it are moved or removed.
+"""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from vlm.backend import ImageLayout
+from vlm.errors import ImageError, RequestError
+from vlm.fetch import fetch_image
+from vlm.images import ImageLimits, preview
+from vlm.messages import Image, Message
+from vlm.settings import GenerationOptions
+from vlm.strings import error_text, say
+from vlm.ui import chat_view
+from vlm.ui.chat_parts import Parts
+from vlm.ui.chat_view import image_words
+from vlm.ui.context import QUIET, Context, Draft, Updates, Visit, action_button
+from vlm.ui.drawer import chips
+
+PRESETS = ("caption", "alt_text", "read_text", "describe", "table", "find", "compare")
+"""`preset.NAME` is the button, `preset.NAME.prompt` what it puts into the box."""
+
+ADDRESS = re.compile(r"https://[^\s<>\"')\]]+")
+THUMBNAIL_SIDE = 160
+
+
+class Composer:
+    """What happens around the box before anything is sent."""
+
+    def __init__(self, context: Context, parts: Parts) -> None:
+        self.context = context
+        self.parts = parts
+        self.limits = context.settings.image_limits
+        self.acts: dict[str, Callable[[Draft, dict[str, str]], Iterator[Updates]]] = {
+            "reset": self.reset,
+            "preset": self.preset,
+            "earlier": self.rearrange,
+            "later": self.rearrange,
+            "remove": self.rearrange,
+            "remove_broken": self.remove_broken,
+            "keep_first": self.keep_first,
+            "address_add": self.add_address,
+            "address_leave": self.leave_address,
+        }
+
+    def connect(self, inputs: list[Any]) -> None:
+        """Draws anew whenever the box or the drawer changes; takes photos from the camera."""
+        parts = self.parts
+        camera = parts.buttons["camera"]
+        camera.click(self.toggle_camera, [self.context.visit], parts.webcam, **QUIET)
+        parts.webcam.change(
+            self.add_photo, [parts.webcam, *inputs], [parts.box, parts.webcam], **QUIET
+        )
+        gr.on(
+            [parts.box.change, *(control.change for control in parts.drawer.controls)],
+            self.look,
+            inputs,
+            [parts.attached, parts.presets, parts.offer, parts.changed, parts.meter, parts.notice],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+
+    # ---- drawing ----
+
+    def look(self, value: dict[str, Any], visit: Visit, language: str, *controls: Any) -> Updates:
+        """The box or the drawer has changed."""
+        return self.drawn(Draft(value or {}, visit, language, controls))
+
+    def drawn(self, draft: Draft) -> Updates:
+        """What stands around the box: changed options, images, prompts, an offer, the meter."""
+        parts, visit, language = self.parts, draft.visit, draft.language
+        updates: Updates = {}
+        try:
+            system_prompt, options = parts.drawer.options(draft.controls)
+            updates[parts.changed] = chips(system_prompt, options, language)
+        except RequestError as error:
+            options = GenerationOptions()
+            updates[parts.notice] = chat_view.card(error_text(error, language), "", language)
+        subject = (*draft.files, *sorted(options.image_detail.items()), language)
+        subject = (subject, self.context.backend.state)
+        if subject != visit.drawn:
+            visit.drawn = subject
+            visit.keep_only(draft.files)
+            markup, visit.draft_tokens = attached(
+                draft.files,
+                visit,
+                self.limits,
+                language,
+                lambda image: self.context.image_layout(visit, image, options),
+            )
+            updates[parts.attached] = markup
+            updates[parts.meter] = self.meter(visit, language)
+        useful = bool(draft.files) or bool(visit.session.turns)
+        updates[parts.presets] = presets(language) if useful else ""
+        updates[parts.offer] = (
+            "" if self.context.settings.hosted else offer(draft.text, visit, language)
+        )
+        return updates
+
+    def meter(self, visit: Visit, language: str) -> str:
+        """How much of the context is used, the images in the box included."""
+        if self.context.backend.state != "ready":
+            return ""
+        limit = self.context.backend.capabilities().context_length
+        return chat_view.meter(visit.session, limit, visit.draft_tokens, language)
+
+    # ---- changing the box ----
+
+    def put(self, visit: Visit, message: Message) -> Updates:
+        """A message into the box, with its images."""
+        files = [visit.path(image) for image in message.images]
+        return {self.parts.box: gr.update(value={"text": message.text, "files": files})}
+
+    def reset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """An option back to the model's own value."""
+        yield self.parts.drawer.reset(facts["name"])
+
+    def preset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """A prompt into the box, in place of the words there."""
+        if facts["name"] in PRESETS:
+            yield self._box(say(f"preset.{facts['name']}.prompt", draft.language), draft.files)
+
+    def rearrange(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """An image moved earlier or later, or removed."""
+        files = rearranged(draft.files, facts["act"], int(facts["number"]))
+        yield self._box(draft.text, files)
+
+    def remove_broken(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """Every file that is no picture, out of the box."""
+        yield {
+            **self._box(draft.text, [path for path in draft.files if self._opens(path, draft)]),
+            self.parts.notice: "",
+        }
+
+    def _opens(self, path: str, draft: Draft) -> bool:
+        try:
+            draft.visit.open(path, self.limits)
+        except ImageError:
+            return False
+        return True
+
+    def keep_first(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """As many images as a message may have."""
+        files = draft.files[: int(facts["count"])]
+        yield {**self._box(draft.text, files), self.parts.notice: ""}
+
+    def add_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """The picture at an address into the box, in place of the address."""
+        if self.context.settings.hosted:
+            raise RequestError("address_when_hosted")
+        address = facts["address"]
+        image = fetch_image(address, limits=self.limits)
+        text = draft.text.replace(address, "").strip()
+        yield {
+            **self._box(text, [*draft.files, draft.visit.path(image)]),
+            self.parts.notice: "",
+        }
+
+    def leave_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """The address stays text."""
+        draft.visit.left_as_text.add(facts["address"])
+        yield {self.parts.offer: "", self.parts.notice: ""}
+
+    def toggle_camera(self, visit: Visit) -> Any:
+        """The camera's picture, or away with it."""
+        visit.camera = not visit.camera
+        return gr.update(visible=visit.camera, value=None)
+
+    def add_photo(
+        self,
+        photo: str | None,
+        value: dict[str, Any],
+        visit: Visit,
+        language: str,
+        *controls: Any,
+    ) -> Updates:
+        """A photo from the camera into the box; the camera goes away."""
+        if photo is None:
+            return gr.skip()
+        draft = Draft(value or {}, visit, language, controls)
+        visit.camera = False
+        return {
+            **self._box(draft.text, [*draft.files, photo]),
+            self.parts.webcam: gr.update(value=None, visible=False),
+        }
+
+    def _box(self, text: str, files: Sequence[str]) -> Updates:
+        return {self.parts.box: gr.update(value={"text": text, "files": list(files)})}
+
+
+def attached(
+    paths: Sequence[str],
+    visit: Visit,
+    limits: ImageLimits,
+    language: str,
+    layout_of: Callable[[Image], ImageLayout | None],
+) -> tuple[str, int]:
+    """(HTML, visual tokens) of the images in the box: numbered as the model will see them."""
+    chips, tokens = [], 0
+    for number, path in enumerate(paths, 1):
+        try:
+            image = visit.open(path, limits)
+        except ImageError as error:
+            inside = (
+                f'<span class="broken" role="alert">{_text(error_text(error, language))}</span>'
+            )
+        else:
+            layout = layout_of(image)
+            tokens += layout.placeholders if layout else 0
+            inside = (
+                f'<img src="{_thumbnail(image)}" alt="">'
+                f"<figcaption>{_text(image_words(number, image, layout, language))}</figcaption>"
+            )
+        chips.append(
+            f'<figure class="attached">{inside}{_buttons(number, len(paths), language)}</figure>'
+        )
+    if not chips:
+        return "", 0
+    label = _text(say("image.attached", language))
+    return f'<div class="strip" role="group" aria-label="{label}">{"".join(chips)}</div>', tokens
+
+
+def _buttons(number: int, count: int, language: str) -> str:
+    """Earlier, later, remove."""
+    offered = [("earlier", "←", number > 1), ("later", "→", number < count), ("remove", "×", True)]
+    buttons = [
+        action_button(act, sign, say(f"image.{act}", language, number=number), number=number)
+        for act, sign, possible in offered
+        if possible
+    ]
+    return f'<div class="bar">{"".join(buttons)}</div>'
+
+
+def rearranged(paths: Sequence[str], act: str, number: int) -> list[str]:
+    """The files after "earlier", "later" or "remove" of one of them, counted from 1."""
+    files = list(paths)
+    if not 1 <= number <= len(files):
+        return files  # the box has changed since the button was drawn
+    file = files.pop(number - 1)
+    if act != "remove":
+        files.insert(max(number - 2, 0) if act == "earlier" else number, file)
+    return files
+
+
+def presets(language: str) -> str:
+    """A row of buttons that fill the box with a good prompt."""
+    buttons = [
+        action_button("preset", say(f"preset.{name}", language), name=name, style="preset")
+        for name in PRESETS
+    ]
+    label = _text(say("preset.list", language))
+    return f'<div class="presets" role="group" aria-label="{label}">{"".join(buttons)}</div>'
+
+
+def offer(text: str, visit: Visit, language: str) -> str:
+    """Asks whether an address in the text is meant as an image; empty where there is none."""
+    found = next((a for a in ADDRESS.findall(text) if a not in visit.left_as_text), None)
+    if found is None:
+        return ""
+    shown = found if len(found) <= 72 else found[:71] + "…"
+    buttons = action_button("address_add", say("address.add", language), address=found)
+    buttons += action_button("address_leave", say("address.leave", language), address=found)
+    words = _text(say("address.offer", language, address=shown))
+    return f'<div class="offer" role="status"><span>{words}</span> {buttons}</div>'
+
+
+def _thumbnail(image: Image) -> str:
+    """A small copy inside an address, so that the page needs no file for it."""
+    file = io.BytesIO()
+    preview(image, THUMBNAIL_SIDE).save(file, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _text(words: str) -> str:
+    return html.escape(words, quote=True)

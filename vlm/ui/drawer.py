@@ -1,0 +1,203 @@
+"""The settings drawer of the Chat tab: every option of an answer, and what differs from the model.
+
+In: what a person sets; an empty field means the model's own value, which it shows. Out:
+`GenerationOptions`, and a row of chips for the values that were changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from vlm.backend import Capabilities, ImageKnob
+from vlm.errors import RequestError
+from vlm.settings import GenerationOptions
+from vlm.strings import say
+from vlm.ui.context import Context, action_button
+
+NUMBERS = {
+    "temperature": "temperature",
+    "top_p": "top-p",
+    "top_k": "top-k",
+    "repetition_penalty": "repetition-penalty",
+    "max_new_tokens": "max-tokens",
+    "min_new_tokens": "min-tokens",
+    "num_beams": "num-beams",
+    "seed": "seed",
+}
+"""Option -> elem_id of its field."""
+
+KNOBS = ("tiles", "pixels", "splitting", "thumbnail", "padding")
+COUNTED = ("tiles", "pixels")
+WHOLE = {"top_k", "max_new_tokens", "min_new_tokens", "num_beams", "seed", *COUNTED}
+
+
+class Drawer:
+    """The fields of the drawer. `controls` are its inputs, in the order `options` takes them."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        words = context.words
+        self.system_prompt = words.add(
+            gr.Textbox(elem_id="system-prompt", lines=2, max_lines=8),
+            label="option.system_prompt.label",
+            placeholder="option.system_prompt.placeholder",
+        )
+        with gr.Row(elem_classes="fields"):
+            self.numbers = {name: self._number(name) for name in NUMBERS}
+        self.stop = words.add(
+            gr.Textbox(elem_id="stop-texts", lines=1, max_lines=4),
+            label="option.stop.label",
+            info="option.stop.info",
+        )
+        with gr.Column(elem_id="image-detail"):
+            self.image_note = gr.HTML(padding=False)
+            self.knobs = {name: self._knob(name) for name in KNOBS}
+        self.controls: list[Any] = [
+            self.system_prompt,
+            *self.numbers.values(),
+            self.stop,
+            *self.knobs.values(),
+        ]
+
+    def _number(self, name: str) -> gr.Textbox:
+        # A field of text, as one of numbers cannot be empty from the start.
+        field = gr.Textbox(
+            elem_id=NUMBERS[name],
+            max_lines=1,
+            min_width=120,
+            html_attributes=gr.InputHTMLAttributes(autocorrect="off", spellcheck=False),
+        )
+        return self.context.words.add(field, label=f"option.{name}.label", info=f"option.{name}")
+
+    def _knob(self, name: str) -> Any:
+        id = f"image-{name}"
+        if name in COUNTED:
+            control: Any = gr.Textbox(elem_id=id, max_lines=1, visible=False)
+        else:
+            control = gr.Dropdown([("", "default")], value="default", elem_id=id, visible=False)
+        return self.context.words.add(control, label=f"knob.{name}")
+
+    def options(self, values: Sequence[Any]) -> tuple[str, GenerationOptions]:
+        """(system prompt, options) as they stand in the fields.
+
+        Raises:
+            RequestError: a number out of its range.
+        """
+        given = dict(zip(self.names, values, strict=True))
+        system_prompt = (given.pop("system_prompt") or "").strip()
+        stops = tuple(line for line in (given.pop("stop") or "").split("\n") if line)
+        numbers = {name: _number(name, given[name]) for name in NUMBERS if _filled(given[name])}
+        detail: dict[str, int | bool] = {
+            name: given[name] == "on"
+            for name in KNOBS
+            if name not in COUNTED and given[name] in ("on", "off")
+        }
+        detail |= {
+            name: int(_number(name, given[name])) for name in COUNTED if _filled(given[name])
+        }
+        return system_prompt, GenerationOptions(**numbers, stop=stops, image_detail=detail)
+
+    def show_defaults(self, able: Capabilities, language: str) -> dict[Any, Any]:
+        """The model's own values in the empty fields, and what its processor lets one choose."""
+        updates: dict[Any, Any] = {
+            field: gr.update(placeholder=_default_words(name, able.defaults, language))
+            for name, field in self.numbers.items()
+        }
+        known = {knob.name: knob for knob in able.image_knobs}
+        for name, control in self.knobs.items():
+            updates[control] = _knob_update(known.get(name), language)
+        note = "" if known else f"<p>{say('knob.none', language)}</p>"
+        updates[self.image_note] = note
+        return updates
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of everything that `reset` can reset."""
+        return ("system_prompt", *NUMBERS, "stop", *KNOBS)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show_defaults` updates."""
+        return [*self.numbers.values(), *self.knobs.values(), self.image_note]
+
+    def reset(self, name: str) -> dict[Any, Any]:
+        """The field of an option as it was at first."""
+        if name not in self.names:
+            raise RequestError("option_unknown", got=name, known=", ".join(self.names))
+        switch = name in KNOBS and name not in COUNTED
+        return {self.controls[self.names.index(name)]: "default" if switch else ""}
+
+
+def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
+    """A button for each value that was changed; pressing it takes the change back."""
+    changed: dict[str, Any] = {
+        name: getattr(options, name) for name in NUMBERS if getattr(options, name) is not None
+    }
+    if options.stop:
+        changed["stop"] = " ".join(repr(stop) for stop in options.stop)
+    if system_prompt:
+        changed["system_prompt"] = shortened(system_prompt)
+    buttons = [
+        _chip(name, say(f"option.{name}.label", language), value, language)
+        for name, value in changed.items()
+    ]
+    for name, value in options.image_detail.items():
+        shown = say(f"knob.{'on' if value else 'off'}", language) if value in (True, False) else ""
+        is_switch = isinstance(value, bool)
+        buttons.append(
+            _chip(name, say(f"knob.{name}", language), shown if is_switch else value, language)
+        )
+    return f'<div class="chips">{"".join(buttons)}</div>' if buttons else ""
+
+
+def shortened(text: str, length: int = 32) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _chip(name: str, label: str, value: object, language: str) -> str:
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    takes_back = say("chip.reset", language, name=label)
+    return action_button("reset", f"{label} {shown} ×", takes_back, "chip", name=name)
+
+
+def _filled(text: str | None) -> bool:
+    return bool(text and text.strip())
+
+
+def _number(name: str, text: str) -> int | float:
+    """The number that somebody typed; a comma is read as a decimal point."""
+    try:
+        return int(text) if name in WHOLE else float(text.replace(",", "."))
+    except ValueError:
+        raise RequestError("option_type", name=name, got=repr(text.strip()[:40])) from None
+
+
+def _default_words(name: str, defaults: Mapping[str, object], language: str) -> str:
+    if name == "seed":
+        return say("option.seed.random", language)
+    value = defaults.get(name)
+    if value is None:
+        return say("option.default.unknown", language)
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return say("option.default", language, value=shown)
+
+
+def _knob_update(knob: ImageKnob | None, language: str) -> Any:
+    if knob is None:
+        return gr.update(visible=False)
+    if isinstance(knob.default, bool):
+        usual = say("knob.on" if knob.default else "knob.off", language)
+        choices = [
+            (say("option.default", language, value=usual), "default"),
+            (say("knob.on", language), "on"),
+            (say("knob.off", language), "off"),
+        ]
+        return gr.update(visible=True, choices=choices)
+    return gr.update(
+        visible=True,
+        placeholder=say("option.default", language, value=knob.default),
+        info=f"{knob.low} – {knob.high}",
+    )
