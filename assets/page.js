@@ -2,7 +2,13 @@
 // conversations that a visitor chose to keep in this browser.
 
 window.diptych = (() => {
-    const find = (selector) => document.querySelector(selector);
+    // Never something that a model wrote as HTML into its answer, whatever it calls itself.
+    const written = (element) => element.closest('.md') !== null;
+    const find = (selector) =>
+        [...document.querySelectorAll(selector)].find((element) => !written(element)) ?? null;
+    document.addEventListener('submit', (event) => {
+        if (written(event.target)) event.preventDefault();  // it would leave the page
+    });
 
     // ---- buttons that the server draws as HTML ----
 
@@ -22,7 +28,7 @@ window.diptych = (() => {
     const listen = (root, trigger) => {
         document.addEventListener('click', (event) => {
             const button = event.target.closest(`#${root} button[data-act]`);
-            if (!button) return;
+            if (!button || written(button)) return;
             keepFocus(button);
             withStored({...button.dataset}).then(trigger);
         });
@@ -30,7 +36,10 @@ window.diptych = (() => {
 
     // What the browser keeps has to come from here.
     const withStored = async (data) => {
-        if (data.act === 'open_kept') return {...data, data: await open(data.id)};
+        if (data.act === 'open_kept') {
+            drawer(false);
+            return {...data, data: await open(data.id)};
+        }
         if (data.act !== 'delete_kept') return data;
         await forget(data.id);
         return {...data, list: JSON.stringify(await list())};
@@ -57,7 +66,7 @@ window.diptych = (() => {
     };
     document.addEventListener('click', (event) => {
         const button = event.target.closest('button[data-copy]');
-        if (button) copy(button);
+        if (button && !written(button)) copy(button);
     });
 
     // ---- the settings drawer ----
@@ -76,9 +85,9 @@ window.diptych = (() => {
         const box = find('#message textarea');
         if (event.key === 'Escape') {
             if (isOpen()) drawer(false);
-            else find('#stop')?.click();
+            else find('#stop:enabled')?.click();
         } else if (event.key === 'ArrowUp' && event.target === box && !box.value) {
-            find('#edit')?.click();
+            find('#edit:enabled')?.click();
         }
     });
 
@@ -104,14 +113,22 @@ window.diptych = (() => {
         current = {id: crypto.randomUUID?.() ?? String(Math.random()), revision: 0};
     };
 
+    // One after the other, as each looks at what the one before has stored.
+    let working = Promise.resolve();
+    const inTurn = (work) => {
+        const done = working.then(work);
+        working = done.catch(() => {});
+        return done;
+    };
+
     // Another tab may have gone on with the same conversation: then this one becomes a copy.
-    const keep = async (title, data) => {
+    const keep = (title, data) => inTurn(async () => {
         const stored = await store('readonly', (records) => records.get(current.id));
         if (stored && stored.revision !== current.revision) startAnew();
         current.revision += 1;
-        await store('readwrite', (records) =>
-            records.put({...current, title, data, saved: new Date().toISOString()}));
-    };
+        const saved = new Date().toISOString();
+        await store('readwrite', (records) => records.put({...current, title, data, saved}));
+    });
 
     const list = async () => {
         const records = await store('readonly', (all) => all.getAll());
@@ -119,14 +136,14 @@ window.diptych = (() => {
             .map(({id, title, saved}) => ({id, title, saved}));
     };
 
-    const open = async (id) => {
+    const open = (id) => inTurn(async () => {
         const record = await store('readonly', (records) => records.get(id));
         if (record) current = {id: record.id, revision: record.revision};
         return record ? record.data : '';
-    };
+    });
 
-    const forget = (id) => store('readwrite', (records) =>
-        id ? records.delete(id) : records.clear());
+    const forget = (id) => inTurn(() =>
+        store('readwrite', (records) => id ? records.delete(id) : records.clear()));
 
     return {listen, drawer, keep, list, open, forget, startAnew};
 })();

@@ -730,11 +730,11 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.start.following)
     @rule()
     def undo(self) -> None:
-        *_, fork, last = self.path()
+        *before, fork, last = self.path()
         assert self.session.undo().text == last.question
         fork.following = [node for node in fork.following if node.question != last.question]
         fork.chosen = max(len(fork.following) - 1, 0)
-        self.dropped = min(self.dropped, len(self.path()) - 1)
+        self.dropped = min(self.dropped, len(before))
 
     @rule(count=st.integers(0, 4))
     def drop(self, count: int) -> None:
@@ -754,5 +754,5 @@ class SessionMachine(RuleBasedStateMachine):
         assert not self.session.busy
 
 
-SessionMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=25)
+SessionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=25)
 TestSessionMachine = SessionMachine.TestCase

@@ -119,6 +119,46 @@ def test_out_of_memory_is_a_sentence(engine):
     hook.remove()
 
 
+def test_images_are_announced_one_by_one(engine):
+    images = [photo(seed=seed) for seed in (21, 22, 23)]
+    events = list(ChatSession(engine).send("What do these show?", images, SHORT))
+    progress = [event for event in events if isinstance(event, Progress)]
+    numbers = [1, 2, 3] if engine.reader.by_image else [3]
+    assert progress == [*(Progress("reading", n, 3) for n in numbers), Progress("thinking")]
+
+
+def test_what_is_told_of_the_model_is_what_it_has(engine):
+    told = engine.capabilities()
+    assert told.continues
+    assert told.defaults["temperature"] == 0.0
+    assert told.defaults["max_new_tokens"] == 512
+    events = list(ChatSession(engine).send("What?", [photo()]))
+    assert events[-1].usage.completion_tokens <= 512
+
+
+def test_an_answer_that_was_cut_off_is_gone_on_with(engine):
+    session = ChatSession(engine)
+    list(session.send("What?", [photo()], SHORT))
+    begun = session.turns[0].answer
+    events = list(session.go_on())
+    said = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert session.turns[0].answer == begun + said
+    assert events[-1].usage.completion_tokens == 12
+
+
+def test_stages_take_time_and_add_up(engine):
+    took = list(ChatSession(engine).send("What?", [photo(seed=31)], SHORT))[-1].timings
+    assert min(took.encode, took.prefill, took.decode) > 0
+    assert took.encode + took.prefill == pytest.approx(took.first_token)
+
+
+def test_several_beams_answer_at_once(engine):
+    options = GenerationOptions(max_new_tokens=6, min_new_tokens=6, num_beams=2)
+    events = list(ChatSession(engine).send("What?", [photo()], options))
+    assert sum(isinstance(event, TextDelta) for event in events) <= 1
+    assert events[-1].usage.completion_tokens == 6
+
+
 def test_what_does_not_fit_is_refused_with_both_numbers(engine):
     with pytest.raises(RequestError) as caught:
         list(ChatSession(engine).send("word " * 40_000, [], SHORT))

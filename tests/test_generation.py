@@ -5,7 +5,6 @@ import torch
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from tests.support.tiny import tokenizer
 from vlm.errors import RequestError
 from vlm.generation import (
     DEFAULT_MAX_NEW_TOKENS,
@@ -103,14 +102,3 @@ def test_a_space_after_a_begun_answer_is_not_lost():
     stream.put(torch.tensor([1]))
     stream.end()
     assert said == [" is"]
-
-
-def test_a_character_begun_in_the_prompt_is_completed():
-    words = tokenizer("<image>")
-    e, acute = words.encode("é", add_special_tokens=False)
-    said: list[str] = []
-    stream = ContinuedStream(words, (), lambda event: said.append(event.text), [e])
-    stream.put(torch.tensor([[e]]))
-    stream.put(torch.tensor([acute]))
-    stream.end()
-    assert "".join(said) in ("", "é")

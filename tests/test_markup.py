@@ -216,6 +216,8 @@ def test_everything_else_stays(answer):
         "*a ``b* ![x](u) ``",
         "~~a `b~~ ![x](u) `",
         "` `` ` ![x](u) ``",
+        "`a\nb ` ![x](u) `",
+        "- ```\n- ![x](u)\n- ```",
         "~~`![x](u)`",
         "```![x](u)",
         "[a\n``<img src=u>](u)<img src=u>``",
@@ -306,7 +308,7 @@ def test_the_reader_sees_what_is_fetched():
     assert not fetched("`![x](u)` [x](u)")
 
 
-@settings(max_examples=3000)
+@settings(max_examples=1500)
 @given(HOSTILE)
 @example("- ```\n  code\n  ```\n\n![x](u)")
 @example("<i<box>1</box>mg src=u>")

@@ -319,11 +319,18 @@ def test_bombs_are_refused(size):
     assert refusal(bomb, max_bytes=limit).key == "transcript_too_large"
 
 
-def test_an_entry_that_unpacks_to_more_than_it_says_is_refused():
-    data = bytearray(with_file("conversation.json", b" " * 1_000_000))
+@pytest.mark.parametrize("said", [100, 1_000_000])
+def test_an_entry_that_unpacks_to_another_size_than_it_says_is_refused(said):
+    data = bytearray(with_file("conversation.json", files_of(GOOD)["conversation.json"]))
     for signature, offset in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
-        struct.pack_into("<I", data, data.index(signature) + offset, 100)
+        struct.pack_into("<I", data, data.index(signature) + offset, said)
     assert refusal(bytes(data)).key == "transcript_damaged"
+
+
+def test_a_file_that_is_too_large_is_not_looked_into():
+    padded = b"\0" * 100_000 + GOOD
+    from_zip(padded)
+    assert refusal(padded, max_bytes=100_000).key == "transcript_too_large"
 
 
 def test_small_files_of_large_pictures_are_refused_together():

@@ -153,7 +153,7 @@ def _entries(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipI
         raise RequestError("transcript_foreign")
     for entry in archive.infolist():
         name = entry.orig_filename
-        if not NAMES.fullmatch(name) or name in entries or name != entry.filename:
+        if not NAMES.fullmatch(name) or name in entries:
             raise RequestError("transcript_name", name=clean_name(name))
         if entry.flag_bits & ENCRYPTED or entry.compress_type not in METHODS:
             raise RequestError("transcript_packed", name=name)

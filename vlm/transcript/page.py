@@ -46,6 +46,7 @@ h1 { font-size: 1.4rem; line-height: 1.3; }
 h2 { font-size: 0.85rem; margin: 0 0 0.3rem; color: var(--soft); }
 a { color: var(--link); }
 article { border-top: 1px solid var(--line); padding: 1.2rem 0; }
+.system { margin-bottom: 1rem; }
 .question { background: var(--question); border-radius: 0.6rem; padding: 0.7rem 1rem;
   margin-bottom: 1rem; }
 .asked { white-space: pre-wrap; margin: 0.4rem 0 0; }
@@ -61,6 +62,7 @@ blockquote { border-left: 3px solid var(--line); margin-left: 0; padding-left: 1
 @media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #444; --line: #bbb;
   --question: #f2f2f2; --link: #000; }
   body { max-width: none; padding: 0; } h2 { break-after: avoid; }
+  .answer pre { white-space: pre-wrap; }
   .question img { break-inside: avoid; } }
 """
 
@@ -135,7 +137,7 @@ def _said_before(system_prompt: str, language: str) -> str:
         return ""
     label = say("transcript.system_prompt", language)
     asked = html.escape(system_prompt)
-    return f'<section><h2>{label}</h2><p class="asked">{asked}</p></section>'
+    return f'<section class="system"><h2>{label}</h2><p class="asked">{asked}</p></section>'
 
 
 def _thoughts(thoughts: str, language: str) -> str:

@@ -80,7 +80,6 @@ class ChatPanel:
             self.hear,
             inputs,
             [*shown, self.context.model_status],
-            trigger_mode="multiple",
             **RUNNING,
         )
         self.composer.connect(inputs)
@@ -309,7 +308,7 @@ class ChatPanel:
     def _running(self) -> Updates:
         """While an answer runs: Stop in the place of Send, and nothing to get in its way."""
         buttons = self.parts.buttons
-        hidden = {buttons[name]: gr.update(visible=False) for name in TURN_BUTTONS}
+        hidden = {buttons[name]: gr.update(interactive=False) for name in TURN_BUTTONS}
         return {
             self.parts.examples: gr.update(visible=False),
             self.parts.stats: "",
@@ -317,7 +316,7 @@ class ChatPanel:
             self.parts.editing: "",
             self.parts.box: gr.update(submit_btn=False),
             **hidden,
-            buttons["stop"]: gr.update(visible=True),
+            buttons["stop"]: gr.update(interactive=True),
         }
 
     def at_rest(self, visit: Visit, language: str) -> Updates:
@@ -334,8 +333,8 @@ class ChatPanel:
             parts.meter: self.composer.meter(visit, language),
             parts.editing: editing,
             parts.box: gr.update(submit_btn=True),
-            parts.buttons["stop"]: gr.update(visible=False),
-            **{parts.buttons[name]: gr.update(visible=shown) for name, shown in usable.items()},
+            parts.buttons["stop"]: gr.update(interactive=False),
+            **{parts.buttons[name]: gr.update(interactive=can) for name, can in usable.items()},
         }
 
     def _stats(self, session: ChatSession, language: str) -> str:

@@ -159,15 +159,19 @@ def _box(context: Context) -> gr.MultimodalTextbox:
 
 
 def _buttons(context: Context) -> dict[str, gr.Button]:
-    """The row under the box. Those for turns are there when they can be used."""
+    """The row under the box. The style sheet hides those that cannot be used now.
+
+    Not by `visible`, which takes a component out of the page and puts a new one in: an answer that
+    ends at once can overtake that.
+    """
     buttons = {
         "camera": gr.Button(elem_id="camera", size="sm"),
         "settings": gr.Button(elem_id="settings-toggle", size="sm"),
         **{
-            name: gr.Button(elem_id=name, size="sm", visible="hidden")
+            name: gr.Button(elem_id=name, size="sm", interactive=False)
             for name in ("continue", "retry", "edit", "undo", "clear")
         },
-        "stop": gr.Button(elem_id="stop", size="sm", visible="hidden", variant="stop"),
+        "stop": gr.Button(elem_id="stop", size="sm", interactive=False, variant="stop"),
     }
     for name, button in buttons.items():
         key = "settings.open" if name == "settings" else f"button.{name}"

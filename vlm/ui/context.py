@@ -24,7 +24,12 @@ from vlm.strings import say
 PREVIEW_SIDE = 1024
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """How events are connected that are over in an instant."""
-RUNNING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+RUNNING = {
+    "concurrency_limit": None,
+    "trigger_mode": "multiple",  # by default a press is lost while the one before still ends
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
 """How events are connected that take a while, each beside the others."""
 
 
@@ -80,6 +85,7 @@ class Visit:
     draft_tokens: int = 0
     drawn: object = None
     _opened: dict[str, Image] = field(default_factory=dict)
+    _files: set[str] = field(default_factory=set)
     _previews: dict[str, str] = field(default_factory=dict)
 
     def begin(self, session: ChatSession) -> None:
@@ -90,6 +96,7 @@ class Visit:
     def open(self, path: str, limits: ImageLimits) -> Image:
         """The picture in a file of this visit, decoded once. Raises ImageError."""
         if path not in self._opened:
+            self._files.add(path)
             self._opened[path] = open_image(path, limits=limits)
         return self._opened[path]
 
@@ -100,6 +107,7 @@ class Visit:
             small = preview(image, PREVIEW_SIDE)
             path = save_pil_to_cache(small, get_upload_folder(), name="photo")
             self._previews[image.sha256] = path
+        self._files.add(path)
         self._opened[path] = image
         return path
 
@@ -111,10 +119,11 @@ class Visit:
     def forget(self) -> None:
         """Stops what runs and removes every file of this visit."""
         self.cancel.set()
-        for path in [*self._opened, *self._previews.values()]:
+        for path in self._files:
             if Path(path).is_relative_to(get_upload_folder()):
                 with contextlib.suppress(OSError):
                     Path(path).unlink()
+        self._files.clear()
         self._opened.clear()
         self._previews.clear()
         self.layouts.clear()

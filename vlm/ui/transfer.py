@@ -9,7 +9,6 @@ import html
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +84,9 @@ class Transfer:
         parts.opened.upload(
             self.import_file, [parts.opened, visit, language], parts.shown, **RUNNING
         )
-        parts.forget.click(self.forget, [visit, language], parts.shown, **QUIET).then(
-            None, None, [listing], js=FORGET
-        )
+        parts.forget.click(
+            self.forget, [visit, language], [*parts.shown, parts.keep], **QUIET
+        ).then(None, None, [listing], js=FORGET)
         gr.on(
             [parts.stats.change, parts.keep.change],
             self.record,
@@ -142,14 +141,8 @@ class Transfer:
 
     def _open(self, data: bytes, visit: Visit, language: str) -> Updates:
         settings = self.context.settings
-        limits = replace(settings.image_limits, file_megabytes=settings.max_conversation_megabytes)
-        if len(data) > limits.file_bytes:
-            raise RequestError(
-                "conversation_too_large",
-                got=byte_words(len(data)),
-                limit=byte_words(limits.file_bytes),
-            )
-        kept = from_zip(data, limits=limits)
+        limits = settings.conversation_limits
+        kept = from_zip(data, limits=limits, max_bytes=limits.file_bytes)
         if visit.session.busy:
             raise RequestError("busy")
         session = ChatSession(

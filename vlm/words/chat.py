@@ -130,8 +130,8 @@ CHAT: Mapping[str, tuple[str, str]] = {
     ),
     "export.nothing": ("There is nothing to export yet.", "还没有可导出的内容。"),
     "import.done": (
-        "Opened: {count} turns with {model}. Go on where it ended.",
-        "已打开：{count} 轮对话，模型为 {model}。可以继续。",
+        "A conversation with {model} is open again (turns: {count}). Go on where it ended.",
+        "已重新打开与 {model} 的对话（共 {count} 轮）。可以继续。",
     ),
     "keep.label": ("Keep conversations in this browser", "在此浏览器中保存对话"),
     "keep.info": (
