@@ -13,14 +13,21 @@ window.diptych = (() => {
     // ---- buttons that the server draws as HTML ----
 
     // What a button is for stays the same when its surroundings are drawn anew: so does the focus.
+    // Around the box, where the button itself is gone, its neighbour gets it, or the box.
     const keepFocus = (button) => {
         const data = Object.entries(button.dataset).map(([name, value]) =>
             `[data-${name}="${CSS.escape(value)}"]`).join('');
-        const deadline = performance.now() + 2000;
+        const holder = button.closest('#composer .strip-holder, #notice');
+        const started = performance.now();
         const restore = () => {
+            const waited = performance.now() - started;
             const again = find(`button${data}`);
-            if (document.activeElement === document.body && again) again.focus();
-            else if (performance.now() < deadline) requestAnimationFrame(restore);
+            const lost = document.activeElement === document.body;
+            if (lost && again) again.focus();
+            else if (lost && holder && !button.isConnected && waited > 300) {
+                const alike = holder.querySelectorAll(`button[data-act="${button.dataset.act}"]`);
+                (alike[alike.length - 1] ?? find('#message textarea'))?.focus();
+            } else if (waited < 2000) requestAnimationFrame(restore);
         };
         requestAnimationFrame(restore);
     };
@@ -29,6 +36,10 @@ window.diptych = (() => {
         document.addEventListener('click', (event) => {
             const button = event.target.closest(`#${root} button[data-act]`);
             if (!button || written(button)) return;
+            if (button.dataset.act === 'settings') {  // for the page alone
+                drawer(true);
+                return;
+            }
             keepFocus(button);
             withStored({...button.dataset}).then(trigger);
         });
@@ -72,11 +83,78 @@ window.diptych = (() => {
     // ---- the settings drawer ----
 
     const isOpen = () => find('#settings')?.classList.contains('open') ?? false;
+    const narrow = matchMedia('(max-width: 640px)');
+
+    // Where the drawer covers everything, what is behind it cannot be reached by keys either.
+    const shield = () => document.querySelectorAll('#header, [role=tablist], #conversation > *')
+        .forEach((part) => { part.inert = part.id !== 'settings' && isOpen() && narrow.matches; });
+    narrow.addEventListener('change', shield);
+
     const drawer = (open = !isOpen()) => {
         find('#settings').classList.toggle('open', open);
-        find('#settings-toggle').setAttribute('aria-expanded', open);
+        describe();
+        shield();
         (open ? find('#settings textarea') : find('#settings-toggle')).focus();
     };
+
+    // What Gradio lets nobody say about its components.
+    const describe = () => {
+        const toggle = find('#settings-toggle'), settings = find('#settings');
+        if (!toggle || !settings) return requestAnimationFrame(describe);
+        toggle.setAttribute('aria-expanded', isOpen());
+        toggle.setAttribute('aria-controls', 'settings');
+        settings.setAttribute('role', 'dialog');
+        settings.setAttribute('aria-labelledby', 'settings-title');
+    };
+    document.addEventListener('DOMContentLoaded', describe);
+
+    // ---- the camera ----
+
+    let granted = null;
+
+    // Asked for here, as a refusal can be explained; Gradio's own button is pressed afterwards.
+    const findCamera = async () => {
+        if (find('#webcam')) return 'shown';
+        if (!navigator.mediaDevices?.getUserMedia) return 'insecure';
+        try {
+            granted = await navigator.mediaDevices.getUserMedia({video: true});
+            return 'ready';
+        } catch (error) {
+            return error.name === 'NotAllowedError' ? 'denied' : 'missing';
+        }
+    };
+
+    // Ours is let go only when the other one has begun: some browsers would ask again.
+    const startCamera = () => {
+        const stream = granted, started = performance.now();
+        granted = null;
+        if (!stream) return;
+        let pressed = false;
+        const wait = () => {
+            const video = find('#webcam video');
+            if (!pressed && video) {
+                find('#webcam [title="grant webcam access"] button')?.click();
+                pressed = true;
+            }
+            if (video?.srcObject || performance.now() - started > 5000)
+                stream.getTracks().forEach((track) => track.stop());
+            else requestAnimationFrame(wait);
+        };
+        wait();
+    };
+
+    // ---- the end of the conversation stays in sight when the box below it grows ----
+
+    const follow = () => {
+        const log = find('#chat .bubble-wrap');
+        if (!log) return requestAnimationFrame(follow);
+        let atEnd = true;
+        log.addEventListener('scroll', () => {
+            atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+        });
+        new ResizeObserver(() => { if (atEnd) log.scrollTop = log.scrollHeight; }).observe(log);
+    };
+    requestAnimationFrame(follow);
 
     // ---- keys ----
 
@@ -145,5 +223,5 @@ window.diptych = (() => {
     const forget = (id) => inTurn(() =>
         store('readwrite', (records) => id ? records.delete(id) : records.clear()));
 
-    return {listen, drawer, keep, list, open, forget, startAnew};
+    return {listen, drawer, findCamera, startCamera, keep, list, open, forget, startAnew};
 })();

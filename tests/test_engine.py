@@ -10,6 +10,7 @@ from vlm.backend import Finished, Progress, TextDelta
 from vlm.chat import ChatSession
 from vlm.engine import Engine
 from vlm.errors import RequestError
+from vlm.messages import Message, Text, user_message
 from vlm.settings import GenerationOptions
 
 NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3")
@@ -144,6 +145,22 @@ def test_an_answer_that_was_cut_off_is_gone_on_with(engine):
     said = "".join(event.text for event in events if isinstance(event, TextDelta))
     assert session.turns[0].answer == begun + said
     assert events[-1].usage.completion_tokens == 12
+
+
+def test_the_space_after_a_begun_answer_is_said(engine):
+    """Here by a tokenizer made to drop leading spaces, as those of the SentencePiece kind do."""
+    words, own = engine.processor.tokenizer, engine.model.generation_config
+    decode, space = words.decode, words.encode(" ", add_special_tokens=False)[0]
+    words.decode = lambda ids, **rest: decode(ids, **rest).lstrip(" ")
+    own.suppress_tokens = [token for token in range(len(words)) if token != space]
+    messages = [user_message("What?"), Message("assistant", (Text("It"),))]
+    options = GenerationOptions(max_new_tokens=1, min_new_tokens=1)
+    try:
+        events = list(engine.stream(messages, options, threading.Event()))
+    finally:
+        del words.decode
+        own.suppress_tokens = None
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == " "
 
 
 def test_stages_take_time_and_add_up(engine):

@@ -15,7 +15,7 @@ TRIMMING = (
     "{% for message in messages %}<|start|>{{ message.role }}\n"
     "{% for part in message.content %}"
     "{% if part.type == 'image' %}MARK{% else %}{{ part.text | trim }}{% endif %}{% endfor %}"
-    "<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}\n"
+    "<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}{{ '' }}\n"
 )
 
 

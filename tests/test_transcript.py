@@ -8,6 +8,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -41,11 +42,22 @@ def palette(colours: int, **how: Any) -> Image:
     return opened(picture, f"palette-{colours}.png", **how)
 
 
+def beyond_palette(**how: Any) -> Image:
+    """A file with two colours, and pixels that have neither."""
+    picture = pillow.frombytes("P", (4, 1), bytes([0, 5, 1, 200]))
+    picture.putpalette(bytes([1, 2, 3, 4, 5, 6]))
+    file = io.BytesIO()
+    picture.save(file, "PNG", bits=8, **how)
+    return open_image(archive._with_palette(file.getvalue(), bytes([1, 2, 3, 4, 5, 6])), name="odd")
+
+
 IMAGES = (
     *(photo(mode, (20, 15), seed=3) for mode in ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")),
     *(palette(count) for count in (1, 2, 3, 5, 17, 200, 256)),
     *(palette(count, transparency=1) for count in (2, 5, 256)),
     palette(5, transparency=0),
+    beyond_palette(),
+    beyond_palette(transparency=1),
     opened(pillow.new("RGB", (4, 4), (1, 2, 3)), "key.png", transparency=(1, 2, 3)),
     opened(pillow.new("L", (4, 4), 9), "grey key.png", transparency=9),
     opened(pillow.new("1", (9, 4), 1), "black key.png", transparency=1),
@@ -148,6 +160,16 @@ def test_every_kind_of_image_comes_back_exactly(image):
     )
     assert (same.pixels.mode, same.pixels.info) == (image.pixels.mode, image.pixels.info)
     assert same.pixels.convert("RGBA").tobytes() == image.pixels.convert("RGBA").tobytes()
+
+
+def test_an_image_with_two_names_keeps_both():
+    image = photo(seed=5)
+    start = Branch()
+    for name in ("first.png", "second.png"):
+        renamed = replace(image, name=name)
+        start.add(Turn(user_message("?", [renamed]), "", Finished("stop"), GenerationOptions()))
+    back = from_zip(to_zip(Conversation(start, "x")))
+    assert names(back.start) == ([], [(["first.png"], []), (["second.png"], [])])
 
 
 def test_images_are_kept_once_and_without_metadata():
@@ -470,13 +492,19 @@ def test_text_that_is_no_json_is_refused(text):
     assert refusal(data).key in ("transcript_form", "transcript_foreign")
 
 
-@pytest.mark.parametrize("depth", range(900, 1000, 7))
-def test_deep_nesting_is_refused(depth):
-    deep = "[" * depth + "]" * depth
+def test_a_name_twice_in_one_object_is_refused():
+    text = files_of(GOOD)["conversation.json"]
+    twice = text.replace(b'"model"', b'"model": "Another", "model"')
+    assert refusal(with_file("conversation.json", twice)).key == "transcript_form"
+
+
+def test_deep_nesting_is_refused():
     text = files_of(GOOD)["conversation.json"].decode()
-    changed = text.replace('"seed": 1', f'"seed": {deep}')
-    assert changed != text
-    refusal(with_file("conversation.json", changed.encode()))
+    keys: set[str] = set()
+    for depth in (*range(850, 1000), 5000, 50_000):  # about where Python ends its recursion
+        changed = text.replace('"seed": 1', f'"seed": {"[" * depth}{"]" * depth}')
+        keys.add(refusal(with_file("conversation.json", changed.encode())).key)
+    assert keys == {"option_type", "transcript_form"}
 
 
 def test_names_of_images_are_cleaned():

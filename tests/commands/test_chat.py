@@ -244,7 +244,10 @@ def test_replay_with_another_model_says_so(model, said, run, scripted, exported)
         (["--replay", "FILE", "--turn", "3"], "There is no number 3 here, only 1 to 2."),
         (["--replay", "FILE", "--turn", "0"], "The setting --turn is '0'; it takes 1 …"),
         (["--replay", "FILE", "--max-side", "95"], "photo-0.png is 96 x 64 pixels"),
-        (["--replay", "FILE", "--max-conversation-megabytes", "0.05"], "The conversation has "),
+        (
+            ["--replay", "FILE", "--max-conversation-megabytes", "0.05"],
+            "The conversation needs more than 0.05 MB",
+        ),
         (["--replay", str(CAT)], ""),
     ],
 )

@@ -1,6 +1,5 @@
 """`python -m vlm chat IMAGE... [-p PROMPT]`: the answer on stdout, everything else on stderr."""
 
-import os
 import signal
 import sys
 import threading
@@ -16,7 +15,7 @@ from vlm.errors import RequestError, SettingError, VLMError
 from vlm.fetch import fetch_image
 from vlm.images import is_address, open_image
 from vlm.messages import Image
-from vlm.report import byte_words, end_words, progress_words, stats_words
+from vlm.report import end_words, progress_words, stats_words
 from vlm.settings import (
     GenerationOptions,
     Parser,
@@ -88,7 +87,8 @@ def _stored(arguments: SimpleNamespace, settings: Settings) -> tuple[Conversatio
         return None
     if arguments.images or arguments.prompt is not None or arguments.system_prompt:
         raise SettingError("replay_has_question", file=file)
-    conversation = from_zip(_read(file, settings), limits=settings.conversation_limits)
+    limits = settings.conversation_limits
+    conversation = from_zip(_read(file, settings), limits=limits, max_bytes=limits.file_bytes)
     count = len(conversation.start.path()) - 1
     number = count if arguments.turn is None else arguments.turn
     if not 1 <= number <= count:
@@ -101,15 +101,10 @@ def _read(file: str, settings: Settings) -> bytes:
     most = settings.conversation_limits.file_bytes
     try:
         with open(file, "rb") as opened:
-            size = os.fstat(opened.fileno()).st_size
-            data = opened.read(most + 1)  # it may have grown since
+            return opened.read(most + 1)  # one byte too many is refused with the rest
     except (OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or str(error)
         raise RequestError("conversation_not_readable", file=file, detail=detail) from error
-    if len(data) > most:
-        got = byte_words(max(size, len(data)))
-        raise RequestError("conversation_too_large", got=got, limit=byte_words(most))
-    return data
 
 
 def _replay(

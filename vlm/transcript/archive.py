@@ -9,7 +9,9 @@ import io
 import json
 import math
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NoReturn
@@ -95,10 +97,20 @@ def _image_bytes(image: Image) -> bytes:
     if image.pixels.mode == "CMYK":
         image.pixels.save(data, "TIFF")
     elif image.pixels.mode == "P":
-        image.pixels.save(data, "PNG", compress_level=1, bits=8)  # as many colours as it may have
+        image.pixels.save(data, "PNG", compress_level=1, bits=8)
+        return _with_palette(data.getvalue(), bytes(image.pixels.getpalette() or []))
     else:
         image.pixels.save(data, "PNG", compress_level=1)
     return data.getvalue()
+
+
+def _with_palette(png: bytes, palette: bytes) -> bytes:
+    """A PNG with just these colours: Pillow adds black ones, which odd pictures have pixels of."""
+    start = png.index(b"PLTE") - 4
+    (length,) = struct.unpack_from(">I", png, start)
+    chunk = b"PLTE" + palette
+    chunk = struct.pack(">I", len(palette)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return png[:start] + chunk + png[start + 12 + length :]
 
 
 # ---- reading ----
@@ -126,10 +138,7 @@ def from_zip(
     entries = _entries(archive, max_bytes)
     form = _json(_read(archive, entries.pop(JSON_NAME)))
     album = _Album(archive, entries, limits, max_bytes)
-    try:
-        conversation = conversation_from_json(form, album.open)
-    except RecursionError as error:  # of values that are quoted in an error
-        raise RequestError("transcript_form", at=JSON_NAME) from error
+    conversation = conversation_from_json(form, album.open)
     if unused := sorted(set(entries) - set(album.opened)):
         raise RequestError("transcript_unused", name=unused[0])
     return conversation
@@ -183,7 +192,8 @@ def _json(data: bytes) -> object:
         form = json.loads(
             data.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_no_doubles
         )
-        json.dumps(form, ensure_ascii=False).encode("utf-8")  # half characters have no bytes
+        # Half characters have no bytes; and what can be written again can be quoted in an error.
+        json.dumps(form, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise RequestError("transcript_form", at=JSON_NAME) from error
     return form

@@ -5,7 +5,6 @@ drawn. The panel holds no conversation of its own.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -58,6 +57,8 @@ class ChatPanel:
             "load": self.load,
             "dismiss": lambda draft, facts: iter([{self.parts.notice: ""}]),
             **self.composer.acts,
+            "earlier": self.move,
+            "later": self.move,
             **self.transfer.acts,
         }
         self._connect()
@@ -79,7 +80,7 @@ class ChatPanel:
         parts.channel.click(
             self.hear,
             inputs,
-            [*shown, self.context.model_status],
+            [*shown, self.context.model_status],  # pyright: ignore
             **RUNNING,
         )
         self.composer.connect(inputs)
@@ -116,6 +117,8 @@ class ChatPanel:
         try:
             if act not in self.acts:  # the page is older than the program
                 raise RequestError("unexpected", detail=act[:40])
+            if act in WHEN_AT_REST and draft.visit.busy:
+                raise RequestError("busy")
             yield from self.acts[act](draft, facts)
         except VLMError as error:
             yield self._failed(act, draft, facts, error)
@@ -130,7 +133,7 @@ class ChatPanel:
         repeats = act in ("retry", "continue", "address_add")
         again = {**facts, "act": act} if repeats else {"act": "send"}
         card = chat_view.error_card(error, visit.session, language, again)
-        if visit.session.busy:  # another answer runs: it is not touched
+        if visit.busy:  # another answer runs: it is not touched
             return {self.parts.notice: card}
         failed = {**self.at_rest(visit, language), self.parts.notice: card}
         if act in ("send", "example"):
@@ -142,34 +145,32 @@ class ChatPanel:
     def send(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Asks what is in the box: a new turn, or another version of the one being edited."""
         visit, language = draft.visit, draft.language
-        session, at = visit.session, visit.editing
-        system_prompt, options = self._begin(draft)
-        kept = session.revision
-        said = self.rows(visit, language, at)
-        visit.drawn = None
-        yield {
-            **self._running(),
-            self.parts.box: gr.update(value=None, submit_btn=False),
-            self.parts.attached: "",
-            self.parts.chat: [*said, *self._question(user_message(draft.text), options, draft)],
-        }
-        images: list[Image] = []
-        for number, path in enumerate(draft.files, 1):
-            waiting = progress_words(Progress("reading", number, len(draft.files)), language)
-            yield {self.parts.chat: [*said, chat_view.pending(waiting)]}
-            images.append(visit.open(path, self.context.settings.image_limits))
-        message = user_message(draft.text, images)
-        session.system_prompt = system_prompt
-        events = session.send(draft.text, images, options, visit.cancel, at=at)
-        shown = [*said, *self._question(message, options, draft)]
-        yield from self._stream(draft, session, shown, chat_view.replies(events, language))
-        if visit.session is not session:
-            return
-        if session.revision == kept:  # stopped before the first word: nothing to go on from
-            yield {self.parts.box: gr.update(value=draft.value, submit_btn=True)}
-        else:
+        session, at, kept = visit.session, visit.editing, visit.session.revision
+        with visit.answering():
+            system_prompt, options = self.parts.drawer.options(draft.controls)
+            said = self.rows(visit, language, at)
+            visit.drawn = None
+            yield {
+                **self._running(),
+                self.parts.box: gr.update(value=None, submit_btn=False),
+                self.parts.attached: "",
+                self.parts.chat: [*said, *self._question(user_message(draft.text), options, draft)],
+            }
+            images: list[Image] = []
+            for number, path in enumerate(draft.files, 1):
+                waiting = progress_words(Progress("reading", number, len(draft.files)), language)
+                yield {self.parts.chat: [*said, chat_view.pending(waiting)]}
+                images.append(visit.open(path, self.context.settings.image_limits))
+            session.system_prompt = system_prompt
+            events = session.send(draft.text, images, options, visit.cancel, at=at)
+            shown = [*said, *self._question(user_message(draft.text, images), options, draft)]
+            yield from self._stream(draft, session, shown, chat_view.replies(events, language))
+        ended: Updates = {}
+        if visit.session is session and session.revision == kept:  # stopped before the first word
+            ended = {self.parts.box: gr.update(value=draft.value, submit_btn=True)}
+        elif visit.session is session:
             visit.editing = None
-            yield {self.parts.editing: ""}
+        yield self._ended(draft, ended)
 
     def example(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Asks the question of an example; what stands in the box stays there."""
@@ -183,37 +184,30 @@ class ChatPanel:
         """Asks a turn again, by default the last."""
         visit, language = draft.visit, draft.language
         session = visit.session
-        system_prompt, options = self._begin(draft)
-        index = int(facts.get("turn", len(session.turns) - 1))
-        session.system_prompt = system_prompt
-        events = session.retry(index, options, visit.cancel)
-        asked = session.turns[
-            index : index + 1
-        ]  # empty where there is no such turn: it will say so
-        question = self._question(asked[0].question, options, draft) if asked else []
-        shown = [*self.rows(visit, language, index), *question]
-        yield {**self._running(), self.parts.chat: shown}
-        yield from self._stream(draft, session, shown, chat_view.replies(events, language))
+        with visit.answering():
+            system_prompt, options = self.parts.drawer.options(draft.controls)
+            index = int(facts.get("turn", len(session.turns) - 1))
+            session.system_prompt = system_prompt
+            events = session.retry(index, options, visit.cancel)
+            # Empty where there is no such turn: the session will say so.
+            asked = session.turns[index : index + 1]
+            question = self._question(asked[0].question, options, draft) if asked else []
+            shown = [*self.rows(visit, language, index), *question]
+            yield {**self._running(), self.parts.chat: shown}
+            yield from self._stream(draft, session, shown, chat_view.replies(events, language))
+        yield self._ended(draft)
 
     def go_on(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Goes on with the last answer where it was cut off."""
         visit, language = draft.visit, draft.language
         session = visit.session
-        self._begin(draft)
-        shown, answer = self.rows(visit, language)[:-1], ""
-        if session.turns:
-            answer = session.turns[-1].answer
-        yield {**self._running()}
-        events = session.go_on(visit.cancel)
-        replies = chat_view.replies(events, language, answer)
-        yield from self._stream(draft, session, shown, replies)
-
-    def _begin(self, draft: Draft) -> tuple[str, GenerationOptions]:
-        """(system prompt, options) for an answer that begins now. Raises RequestError."""
-        if draft.visit.session.busy:
-            raise RequestError("busy")
-        draft.visit.cancel = threading.Event()
-        return self.parts.drawer.options(draft.controls)
+        with visit.answering():
+            shown = self.rows(visit, language)[:-1]
+            answer = session.turns[-1].answer if session.turns else ""
+            yield {**self._running()}
+            replies = chat_view.replies(session.go_on(visit.cancel), language, answer)
+            yield from self._stream(draft, session, shown, replies)
+        yield self._ended(draft)
 
     def _stream(
         self,
@@ -222,22 +216,29 @@ class ChatPanel:
         shown: list[chat_view.Row],
         replies: Iterator[chat_view.Row],
     ) -> Iterator[Updates]:
-        """The answer below what is shown, as it grows; then everything at rest again."""
+        """The answer below what is shown, as it grows."""
         for row in replies:
             if draft.visit.session is not session:  # cleared meanwhile, or another was opened
-                draft.visit.cancel.set()
                 return
             yield {self.parts.chat: [*shown, row]}
-        yield self.at_rest(draft.visit, draft.language)
+
+    def _ended(self, draft: Draft, more: Updates | None = None) -> Updates:
+        """Everything at rest again; nothing where another answer has begun meanwhile.
+
+        It is the last that an answer shows, so that the next press finds nothing under way.
+        """
+        if draft.visit.busy:
+            return gr.skip()
+        return {**self.at_rest(draft.visit, draft.language), **(more or {})}
 
     def edit(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Puts a question back into the box, with its images, to be asked otherwise."""
         visit, turns = draft.visit, draft.visit.session.turns
-        if visit.session.busy:
-            raise RequestError("busy")
         index = int(facts.get("turn", len(turns) - 1))
         if not 0 <= index < len(turns):
             raise RequestError("no_such_turn", got=index + 1, limit=len(turns))
+        if visit.editing is None:
+            visit.set_aside = draft.value
         visit.editing = index
         yield {
             self.parts.editing: chat_view.editing_note(index, draft.language),
@@ -245,10 +246,18 @@ class ChatPanel:
         }
 
     def edit_end(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
-        """Leaves the turn as it was."""
-        draft.visit.editing = None
-        empty = gr.update(value={"text": "", "files": []})
-        yield {self.parts.editing: "", self.parts.box: empty}
+        """Leaves the turn as it was, and the box as it was before."""
+        visit = draft.visit
+        before = {"text": "", "files": [], **visit.set_aside}
+        visit.editing, visit.set_aside = None, {}
+        yield {self.parts.editing: "", self.parts.box: gr.update(value=before)}
+
+    def move(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
+        """An image in the box to another place. Gradio tells nobody of that, so it is drawn here."""
+        for updates in self.composer.rearrange(draft, facts):
+            moved = replace(draft, value=updates[self.parts.box]["value"])
+            drawn = self.composer.drawn(moved)
+            yield {**updates, self.parts.attached: drawn.get(self.parts.attached, gr.skip())}
 
     def undo(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Takes the last question back into the box."""
@@ -353,7 +362,7 @@ class ChatPanel:
         if visit is None:  # the page has not arrived yet
             return gr.skip()
         draft = Draft(value or {}, visit, language, controls)
-        still = {} if visit.session.busy else self.at_rest(visit, language)
+        still = {} if visit.busy else self.at_rest(visit, language)
         defaults = {}
         if self.context.backend.state == "ready":
             able = self.context.backend.capabilities()
@@ -362,3 +371,6 @@ class ChatPanel:
 
 
 TURN_BUTTONS = ("continue", "retry", "edit", "undo", "clear")
+
+WHEN_AT_REST = ("edit", "undo", "choose", "drop")
+"""What is not done while an answer runs."""

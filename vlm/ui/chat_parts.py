@@ -28,6 +28,7 @@ class Parts:
     attached: gr.HTML
     presets: gr.HTML
     webcam: gr.Image
+    fetched: gr.State
     box: gr.MultimodalTextbox
     buttons: dict[str, gr.Button]
     drawer: Drawer
@@ -55,6 +56,7 @@ class Parts:
             self.attached,
             self.presets,
             self.webcam,
+            self.fetched,
             self.box,
             *self.buttons.values(),
             *self.drawer.controls,
@@ -73,7 +75,13 @@ def build_parts(context: Context) -> Parts:
             editing, offer, changed = _strip("editing"), _strip("offer"), _strip("changed")
             attached, presets = _strip("token-chip"), _strip("presets")
             webcam = context.words.add(
-                gr.Image(sources=["webcam"], type="filepath", elem_id="webcam", visible=False),
+                gr.Image(
+                    sources=["webcam"],
+                    type="filepath",
+                    elem_id="webcam",
+                    height=240,
+                    visible=False,
+                ),
                 label="camera.label",
             )
             box = _box(context)
@@ -95,6 +103,7 @@ def build_parts(context: Context) -> Parts:
         attached=attached,
         presets=presets,
         webcam=webcam,
+        fetched=gr.State(None),
         box=box,
         buttons=buttons,
         drawer=drawer,
@@ -182,8 +191,10 @@ def _buttons(context: Context) -> dict[str, gr.Button]:
 def _settings(context: Context) -> tuple[Drawer, dict[str, Any]]:
     """The drawer: options of the answer, then what can be done with the conversation."""
     words = context.words
-    close = gr.Button(elem_id="settings-close", size="sm")
-    words.add(close, value="settings.close")
+    with gr.Row(elem_id="settings-head"):
+        words.add(gr.Markdown(elem_id="settings-title"), value="settings.open")
+        close = gr.Button(elem_id="settings-close", size="sm")
+        words.add(close, value="settings.close")
     close.click(None, js="() => window.diptych.drawer(false)")
     drawer = Drawer(context)
     words.add(gr.Markdown(elem_classes="heading"), value="settings.conversation")

@@ -249,10 +249,10 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
     if key == "too_many_images":
         words = say("way.remove_extra", language, limit=facts["limit"])
         return action_button("keep_first", words, count=facts["limit"])
+    if key.startswith(("option_", "image_detail")):
+        return action_button("settings", say("way.settings", language))
     if key.startswith("image_"):
         return action_button("remove_broken", say("way.remove_broken", language))
-    if key.startswith("option_") or key.startswith("image_detail"):
-        return action_button("settings", say("way.settings", language))
     if key in ("out_of_memory", "answer_broke_off", "model_closed", "unexpected", "busy"):
         words = say("way.send" if again["act"] == "send" else "way.retry", language)
         return action_button(words=words, **again)

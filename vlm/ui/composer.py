@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import re
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,18 +19,19 @@ from vlm.errors import ImageError, RequestError
 from vlm.fetch import fetch_image
 from vlm.images import ImageLimits, preview
 from vlm.messages import Image, Message
-from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
 from vlm.ui import chat_view
 from vlm.ui.chat_parts import Parts
 from vlm.ui.chat_view import image_words
 from vlm.ui.context import QUIET, Context, Draft, Updates, Visit, action_button
-from vlm.ui.drawer import chips
+from vlm.ui.drawer import chips, problem_words, shortened
 
 PRESETS = ("caption", "alt_text", "read_text", "describe", "table", "find", "compare")
 """`preset.NAME` is the button, `preset.NAME.prompt` what it puts into the box."""
 
-ADDRESS = re.compile(r"https://[^\s<>\"')\]]+")
+ADDRESS = re.compile(r"https://[^\s<>\"')\]，。；！？、）》”]+")
+SENTENCE_END = ".,;:!?"
+"""What ends a sentence or a clause rather than an address."""
 THUMBNAIL_SIDE = 160
 
 
@@ -56,15 +58,30 @@ class Composer:
         """Draws anew whenever the box or the drawer changes; takes photos from the camera."""
         parts = self.parts
         camera = parts.buttons["camera"]
-        camera.click(self.toggle_camera, [self.context.visit], parts.webcam, **QUIET)
+        found = gr.Textbox(visible="hidden")
+        camera.click(
+            self.toggle_camera,
+            [found, self.context.language],
+            [parts.webcam, parts.notice],
+            js="async (_, language) => [await window.diptych.findCamera(), language]",
+            **QUIET,
+        ).then(None, js="() => window.diptych.startCamera()")
+        parts.fetched.change(self.put_fetched, [parts.fetched, *inputs], parts.box, **QUIET)
         parts.webcam.change(
             self.add_photo, [parts.webcam, *inputs], [parts.box, parts.webcam], **QUIET
         )
         gr.on(
-            [parts.box.change, *(control.change for control in parts.drawer.controls)],
+            [
+                parts.box.change,
+                parts.stats.change,  # an answer is there, or none is there any more
+                *(control.change for control in parts.drawer.controls),
+            ],
             self.look,
             inputs,
-            [parts.attached, parts.presets, parts.offer, parts.changed, parts.meter, parts.notice],
+            [
+                *(parts.attached, parts.presets, parts.offer, parts.changed, parts.meter),
+                parts.drawer.problem,
+            ],
             trigger_mode="always_last",
             **QUIET,
         )
@@ -78,13 +95,13 @@ class Composer:
     def drawn(self, draft: Draft) -> Updates:
         """What stands around the box: changed options, images, prompts, an offer, the meter."""
         parts, visit, language = self.parts, draft.visit, draft.language
-        updates: Updates = {}
-        try:
-            system_prompt, options = parts.drawer.options(draft.controls)
-            updates[parts.changed] = chips(system_prompt, options, language)
-        except RequestError as error:
-            options = GenerationOptions()
-            updates[parts.notice] = chat_view.card(error_text(error, language), "", language)
+        system_prompt, options, wrong = parts.drawer.read(draft.controls)
+        problems = [_text(problem_words(error, language)) for error in wrong]
+        changed = chips(system_prompt, options, language)
+        updates: Updates = {
+            parts.changed: "".join(map(_wrong(language), problems)) + changed,
+            parts.drawer.problem: "".join(f'<p role="alert">{words}</p>' for words in problems),
+        }
         subject = (*draft.files, *sorted(options.image_detail.items()), language)
         subject = (subject, self.context.backend.state)
         if subject != visit.drawn:
@@ -158,22 +175,51 @@ class Composer:
         if self.context.settings.hosted:
             raise RequestError("address_when_hosted")
         address = facts["address"]
-        image = fetch_image(address, limits=self.limits)
-        text = draft.text.replace(address, "").strip()
+        waiting = _text(say("address.fetching", draft.language, address=shortened(address, 72)))
         yield {
-            **self._box(text, [*draft.files, draft.visit.path(image)]),
+            self.parts.offer: f'<div class="offer" role="status">{waiting}</div>',
             self.parts.notice: "",
         }
+        try:
+            image = fetch_image(address, limits=self.limits)
+        except ImageError:
+            yield {self.parts.offer: offer(draft.text, draft.visit, draft.language)}
+            raise
+        fetched = (address, draft.visit.path(image), secrets.token_hex(8))  # each one is news
+        yield {self.parts.fetched: fetched}
+
+    def put_fetched(
+        self,
+        fetched: tuple[str, str, str] | None,
+        value: dict[str, Any],
+        visit: Visit,
+        language: str,
+        *controls: Any,
+    ) -> Updates:
+        """A fetched picture into the box as it is by now: people type on while it is fetched."""
+        if not fetched:
+            return gr.skip()
+        address, path, _ = fetched
+        draft = Draft(value or {}, visit, language, controls)
+        return self._box(without(draft.text, address), [*draft.files, path])
 
     def leave_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """The address stays text."""
         draft.visit.left_as_text.add(facts["address"])
         yield {self.parts.offer: "", self.parts.notice: ""}
 
-    def toggle_camera(self, visit: Visit) -> Any:
-        """The camera's picture, or away with it."""
-        visit.camera = not visit.camera
-        return gr.update(visible=visit.camera, value=None)
+    def toggle_camera(self, found: str, language: str) -> Updates:
+        """The camera's picture, or away with it, or why there is none.
+
+        Args:
+            found: by the page: "ready", "shown" already, "denied", "missing" or "insecure".
+        """
+        shown = gr.update(visible=found == "ready", value=None)
+        if found in ("ready", "shown"):
+            return {self.parts.webcam: shown, self.parts.notice: ""}
+        reason = found if found in ("denied", "insecure") else "missing"
+        card = chat_view.card(say(f"camera.{reason}", language), "", language)
+        return {self.parts.webcam: shown, self.parts.notice: card}
 
     def add_photo(
         self,
@@ -187,7 +233,6 @@ class Composer:
         if photo is None:
             return gr.skip()
         draft = Draft(value or {}, visit, language, controls)
-        visit.camera = False
         return {
             **self._box(draft.text, [*draft.files, photo]),
             self.parts.webcam: gr.update(value=None, visible=False),
@@ -263,14 +308,35 @@ def presets(language: str) -> str:
 
 def offer(text: str, visit: Visit, language: str) -> str:
     """Asks whether an address in the text is meant as an image; empty where there is none."""
-    found = next((a for a in ADDRESS.findall(text) if a not in visit.left_as_text), None)
+    found = next((a for a in addresses(text) if a not in visit.left_as_text), None)
     if found is None:
         return ""
-    shown = found if len(found) <= 72 else found[:71] + "…"
+    shown = shortened(found, 72)
     buttons = action_button("address_add", say("address.add", language), address=found)
     buttons += action_button("address_leave", say("address.leave", language), address=found)
     words = _text(say("address.offer", language, address=shown))
-    return f'<div class="offer" role="status"><span>{words}</span> {buttons}</div>'
+    ways = f'<span class="ways">{buttons}</span>'
+    return f'<div class="offer" role="status"><span>{words}</span> {ways}</div>'
+
+
+def addresses(text: str) -> list[str]:
+    """The https addresses in a text, without the punctuation after them."""
+    return [found.rstrip(SENTENCE_END) for found in ADDRESS.findall(text)]
+
+
+def without(text: str, address: str) -> str:
+    """The text without an address, once; longer addresses that begin like it stay."""
+    for match in ADDRESS.finditer(text):
+        if match.group().rstrip(SENTENCE_END) == address:
+            before, after = text[: match.start()], text[match.start() + len(address) :]
+            return f"{before.rstrip(' ')} {after.lstrip(' ')}".strip()
+    return text
+
+
+def _wrong(language: str) -> Callable[[str], str]:
+    """Draws a sentence about a wrong number, with the way to it."""
+    way = action_button("settings", say("way.settings", language))
+    return lambda words: f'<div class="offer broken"><span>{words}</span> {way}</div>'
 
 
 def _thumbnail(image: Image) -> str:

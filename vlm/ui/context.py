@@ -4,7 +4,7 @@ import contextlib
 import html
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 
 from vlm.backend import DeferredBackend, ImageLayout
 from vlm.chat import ChatSession
-from vlm.errors import VLMError
+from vlm.errors import RequestError, VLMError
 from vlm.images import ImageLimits, open_image, preview
 from vlm.messages import Image
 from vlm.settings import GenerationOptions, Settings
@@ -66,32 +66,56 @@ class Visit:
     Attributes:
         session: its conversation.
         cancel: stops the answer that runs now.
+        asking: the conversation in which one runs or is about to.
         before: the conversation before this one, which can be brought back.
         editing: index of the turn whose question is in the box again, if one is.
+        set_aside: what stood in the box before that, to be put back.
         left_as_text: addresses that were offered as images and declined.
         layouts: what the model gets of an image, by its hash and the options for images.
-        camera: whether it is shown.
         draft_tokens: visual tokens of the images in the box.
         drawn: what the strip of attached images was drawn for last.
     """
 
     session: ChatSession
     cancel: threading.Event = field(default_factory=threading.Event)
+    asking: ChatSession | None = None
     before: ChatSession | None = None
     editing: int | None = None
+    set_aside: dict[str, Any] = field(default_factory=dict)
     left_as_text: set[str] = field(default_factory=set)
     layouts: dict[object, ImageLayout] = field(default_factory=dict)
-    camera: bool = False
     draft_tokens: int = 0
     drawn: object = None
     _opened: dict[str, Image] = field(default_factory=dict)
     _files: set[str] = field(default_factory=set)
     _previews: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer runs, or its images are being read."""
+        return self.session.busy or self.asking is self.session
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """One answer at a time, from the press of a button on. Raises RequestError."""
+        session = self.session
+        with self._lock:
+            if self.busy:
+                raise RequestError("busy")
+            self.asking, self.cancel = session, threading.Event()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self.asking is session:
+                    self.asking = None
 
     def begin(self, session: ChatSession) -> None:
         """Goes over to another conversation; what runs in this one ends."""
         self.cancel.set()
         self.before, self.session, self.editing = self.session, session, None
+        self.set_aside = {}
 
     def open(self, path: str, limits: ImageLimits) -> Image:
         """The picture in a file of this visit, decoded once. Raises ImageError."""

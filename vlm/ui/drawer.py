@@ -4,6 +4,7 @@ In: what a person sets; an empty field means the model's own value, which it sho
 `GenerationOptions`, and a row of chips for the values that were changed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import gradio as gr
 from vlm.backend import Capabilities, ImageKnob
 from vlm.errors import RequestError
 from vlm.settings import GenerationOptions
-from vlm.strings import say
+from vlm.strings import error_text, say
 from vlm.ui.context import Context, action_button
 
 NUMBERS = {
@@ -27,6 +28,12 @@ NUMBERS = {
 }
 """Option -> elem_id of its field."""
 
+INFO = {
+    "max_new_tokens": "option.tokens.info",
+    "min_new_tokens": "option.tokens.info",
+}
+"""Options whose label already says what the terminal's words say; here is what is left to say."""
+
 KNOBS = ("tiles", "pixels", "splitting", "thumbnail", "padding")
 COUNTED = ("tiles", "pixels")
 WHOLE = {"top_k", "max_new_tokens", "min_new_tokens", "num_beams", "seed", *COUNTED}
@@ -38,11 +45,14 @@ class Drawer:
     def __init__(self, context: Context) -> None:
         self.context = context
         words = context.words
+        self.problem = gr.HTML(elem_id="settings-problem", elem_classes="strip-holder")
         self.system_prompt = words.add(
             gr.Textbox(elem_id="system-prompt", lines=2, max_lines=8),
             label="option.system_prompt.label",
             placeholder="option.system_prompt.placeholder",
         )
+        words.add(gr.Markdown(elem_classes="heading"), value="settings.answer")
+        words.add(gr.Markdown(elem_classes="quiet"), value="settings.empty")
         with gr.Row(elem_classes="fields"):
             self.numbers = {name: self._number(name) for name in NUMBERS}
         self.stop = words.add(
@@ -50,8 +60,9 @@ class Drawer:
             label="option.stop.label",
             info="option.stop.info",
         )
+        words.add(gr.Markdown(elem_classes="heading"), value="settings.images")
         with gr.Column(elem_id="image-detail"):
-            self.image_note = gr.HTML(padding=False)
+            self.image_note = gr.HTML(elem_classes="strip-holder quiet", padding=False)
             self.knobs = {name: self._knob(name) for name in KNOBS}
         self.controls: list[Any] = [
             self.system_prompt,
@@ -68,7 +79,8 @@ class Drawer:
             min_width=120,
             html_attributes=gr.InputHTMLAttributes(autocorrect="off", spellcheck=False),
         )
-        return self.context.words.add(field, label=f"option.{name}.label", info=f"option.{name}")
+        info = INFO.get(name, f"option.{name}")
+        return self.context.words.add(field, label=f"option.{name}.label", info=info)
 
     def _knob(self, name: str) -> Any:
         id = f"image-{name}"
@@ -84,19 +96,31 @@ class Drawer:
         Raises:
             RequestError: a number out of its range.
         """
+        system_prompt, options, wrong = self.read(values)
+        if wrong:
+            raise wrong[0]
+        return system_prompt, options
+
+    def read(self, values: Sequence[Any]) -> tuple[str, GenerationOptions, list[RequestError]]:
+        """(system prompt, the options that mean something, what is wrong with the others)."""
         given = dict(zip(self.names, values, strict=True))
         system_prompt = (given.pop("system_prompt") or "").strip()
         stops = tuple(line for line in (given.pop("stop") or "").split("\n") if line)
-        numbers = {name: _number(name, given[name]) for name in NUMBERS if _filled(given[name])}
+        numbers: dict[str, Any] = {}
+        wrong: list[RequestError] = []
+        for name in (*NUMBERS, *COUNTED):
+            try:
+                if _filled(given[name]):
+                    numbers[name] = _number(name, given[name])
+            except RequestError as error:
+                wrong.append(error)
         detail: dict[str, int | bool] = {
             name: given[name] == "on"
             for name in KNOBS
             if name not in COUNTED and given[name] in ("on", "off")
         }
-        detail |= {
-            name: int(_number(name, given[name])) for name in COUNTED if _filled(given[name])
-        }
-        return system_prompt, GenerationOptions(**numbers, stop=stops, image_detail=detail)
+        detail |= {name: numbers.pop(name) for name in COUNTED if name in numbers}
+        return system_prompt, GenerationOptions(**numbers, stop=stops, image_detail=detail), wrong
 
     def show_defaults(self, able: Capabilities, language: str) -> dict[Any, Any]:
         """The model's own values in the empty fields, and what its processor lets one choose."""
@@ -118,8 +142,8 @@ class Drawer:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `show_defaults` updates."""
-        return [*self.numbers.values(), *self.knobs.values(), self.image_note]
+        """What `show_defaults` updates, and where wrong numbers are told."""
+        return [*self.numbers.values(), *self.knobs.values(), self.image_note, self.problem]
 
     def reset(self, name: str) -> dict[Any, Any]:
         """The field of an option as it was at first."""
@@ -151,6 +175,16 @@ def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
     return f'<div class="chips">{"".join(buttons)}</div>' if buttons else ""
 
 
+def problem_words(error: RequestError, language: str) -> str:
+    """What is wrong with a number, under the name that its field has."""
+    name = str(error.facts.get("name", ""))
+    label = say(f"knob.{name}" if name in KNOBS else f"option.{name}.label", language)
+    key = error.key
+    if key == "option_type":
+        key = "option_whole" if name in WHOLE else "option_number"
+    return error_text(RequestError(key, **{**error.facts, "name": label}), language)
+
+
 def shortened(text: str, length: int = 32) -> str:
     """The beginning of a text, in one line."""
     line = " ".join(text.split())
@@ -168,11 +202,14 @@ def _filled(text: str | None) -> bool:
 
 
 def _number(name: str, text: str) -> int | float:
-    """The number that somebody typed; a comma is read as a decimal point."""
+    """The number that somebody typed; a comma is read as a decimal point. Raises RequestError."""
     try:
-        return int(text) if name in WHOLE else float(text.replace(",", "."))
+        number = int(text) if name in WHOLE else float(re.sub("[,，。]", ".", text))
     except ValueError:
         raise RequestError("option_type", name=name, got=repr(text.strip()[:40])) from None
+    if name in NUMBERS:
+        GenerationOptions(**{name: number})  # pyright: ignore[reportArgumentType]
+    return number
 
 
 def _default_words(name: str, defaults: Mapping[str, object], language: str) -> str:

@@ -7,6 +7,10 @@ CHAT: Mapping[str, tuple[str, str]] = {
     "settings.open": ("Settings", "设置"),
     "settings.close": ("Close settings", "关闭设置"),
     "settings.answer": ("The answer", "回答"),
+    "settings.empty": (
+        "An empty field leaves the choice to the model.",
+        "留空则由模型决定。",
+    ),
     "settings.images": ("Images", "图片"),
     "settings.conversation": ("This conversation", "当前对话"),
     "settings.privacy": ("Your data", "您的数据"),
@@ -15,8 +19,9 @@ CHAT: Mapping[str, tuple[str, str]] = {
         "box edits the last question.",
         "**按键**：Enter 发送，Shift+Enter 换行，Esc 停止回答，输入框为空时按 ↑ 编辑上一个问题。",
     ),
-    "option.default": ("model default: {value}", "模型默认：{value}"),
-    "option.default.unknown": ("model default", "模型默认"),
+    "option.default": ("default: {value}", "默认：{value}"),
+    "option.default.unknown": ("default", "默认"),
+    "option.tokens.info": ("in tokens", "以词元计"),
     "option.system_prompt.label": ("System prompt", "系统提示"),
     "option.system_prompt.placeholder": (
         "Said to the model before everything, for example: answer in one sentence",
@@ -30,7 +35,7 @@ CHAT: Mapping[str, tuple[str, str]] = {
     "option.min_new_tokens.label": ("Shortest answer", "最短回答"),
     "option.num_beams.label": ("Beams", "束数"),
     "option.seed.label": ("Seed", "种子"),
-    "option.seed.random": ("a new one each time", "每次不同"),
+    "option.seed.random": ("new each time", "每次不同"),
     "option.stop.label": ("Stop texts", "停止文本"),
     "option.stop.info": (
         "the answer ends before any of them; one a line",
@@ -67,8 +72,23 @@ CHAT: Mapping[str, tuple[str, str]] = {
     "preset.list": ("Prompts", "常用提示"),
     "button.camera": ("Camera", "拍照"),
     "camera.label": ("Take a picture", "拍一张照片"),
+    "camera.denied": (
+        "The browser does not let this page use the camera. Allow it in the browser's settings "
+        "for this page, then press Camera again.",
+        "浏览器不允许此页面使用摄像头。请在浏览器的网站设置中允许，然后再按“拍照”。",
+    ),
+    "camera.missing": (
+        "No camera was found. Attach a photo instead.",
+        "未找到可用的摄像头。请改为添加照片文件。",
+    ),
+    "camera.insecure": (
+        "Browsers give the camera only to pages with https or on this very computer. Attach a "
+        "photo instead.",
+        "浏览器只允许 https 页面或本机页面使用摄像头。请改为添加照片文件。",
+    ),
     "address.offer": ("Add the picture at {address}?", "要添加 {address} 处的图片吗？"),
     "address.add": ("Add it", "添加"),
+    "address.fetching": ("Fetching {address} …", "正在获取 {address} …"),
     "address.leave": ("Leave it as text", "保留为文字"),
     # ---- turns ----
     "button.retry": ("Retry", "重试"),

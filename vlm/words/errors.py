@@ -146,6 +146,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "选项 {name} 的值 {got} 类型不符。请给出数字（stop 为文本列表；image_detail 为对象，"
         "其值为整数或 true、false）。",
     ),
+    "error.option_number": ("{name} is {got}, which is no number.", "{name}的值 {got} 不是数字。"),
+    "error.option_whole": (
+        "{name} is {got}, which is no whole number.",
+        "{name}的值 {got} 不是整数。",
+    ),
     "error.image_detail_form": (
         "--image-detail {got!r} is not understood. Write NAME=VALUE, such as tiles=6 or "
         "thumbnail=0.",
@@ -196,12 +201,6 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.address_when_hosted": (
         "This shared server fetches no web addresses. Save the picture and attach the file.",
         "共享服务器不抓取网址。请保存图片后添加文件。",
-    ),
-    "error.conversation_too_large": (
-        "The conversation has {got}; at most {limit} are opened. Start with fewer or smaller "
-        "images, or raise VLM_MAX_CONVERSATION_MEGABYTES.",
-        "对话文件有 {got}，最多可打开 {limit}。请减少或缩小图片，或调高 "
-        "VLM_MAX_CONVERSATION_MEGABYTES。",
     ),
     "error.no_such_turn": (
         "There is no number {got} here, only 1 to {limit}. The conversation may have changed in "

@@ -1,0 +1,133 @@
+"""Makes the pictures in assets/screenshots from the real app and the embedded model.
+
+    .venv/bin/python -m tests.screenshots
+
+Needs chromium, as the browser tests do.
+"""
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from app import build
+from tests.ui.conftest import CHROMIUM
+from vlm.settings import Settings
+from vlm.ui import launch
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "assets" / "examples"
+DESKTOP = {"width": 1200, "height": 860}
+PHONE = {"width": 390, "height": 844}
+
+
+def attach(page: Page, *names: str) -> None:
+    """Puts example photos into the box and waits until each says what the model will see."""
+    before = page.locator("#token-chip figure").count()
+    files = [str(EXAMPLES / f"{name}.jpg") for name in names]
+    page.locator("#message input[type=file]").set_input_files(files)
+    page.locator("#token-chip figcaption").nth(before + len(names) - 1).wait_for()
+
+
+def ask(page: Page, text: str) -> None:
+    """Asks and waits for the whole answer."""
+    page.locator("#message textarea").fill(text)
+    page.locator("#message textarea").press("Enter")
+    page.locator("#stop").wait_for(state="visible")
+    page.locator("#stop").wait_for(state="hidden")
+
+
+def conversation(page: Page) -> None:
+    """A photo, an answer, its numbers; another photo waits in the box."""
+    attach(page, "coffee")
+    ask(page, "What is in this picture?")
+    attach(page, "cat", "astronaut")
+    page.locator("#message textarea").fill("What do these two have in common?")
+
+
+def settings(page: Page) -> None:
+    """The drawer with changed values, and a second version of an answer."""
+    attach(page, "cat")
+    page.locator("#settings-toggle").click()
+    page.locator("#temperature input, #temperature textarea").fill("0.8")
+    page.locator("#max-tokens input, #max-tokens textarea").fill("60")
+    page.keyboard.press("Escape")
+    ask(page, "Describe the image.")
+    page.locator("#retry").click()
+    page.locator(".versions").wait_for()
+    page.locator("#settings-toggle").click()
+    page.locator("#settings").wait_for()
+
+
+def phone(page: Page) -> None:
+    """An answer on a narrow screen, in Chinese and in the dark."""
+    page.locator(".example").nth(1).click()
+    page.locator("#stats .stats").wait_for()
+    page.locator("#stop").wait_for(state="hidden")
+
+
+def failure(page: Page) -> None:
+    """Too many images: why, and a button for the way on."""
+    attach(page, *["cat", "coffee", "astronaut"] * 3)
+    page.locator("#message textarea").fill("What is in all of these?")
+    page.locator("#message textarea").press("Enter")
+    page.locator("#notice .card").wait_for()
+    page.wait_for_function("document.querySelectorAll('#token-chip figure').length === 9")
+
+
+PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, object]]] = {
+    "chat": (conversation, {"viewport": DESKTOP, "locale": "en-US"}),
+    "settings": (settings, {"viewport": DESKTOP, "locale": "en-US"}),
+    "phone": (phone, {"viewport": PHONE, "locale": "zh-CN", "color_scheme": "dark"}),
+    "failure": (failure, {"viewport": DESKTOP, "locale": "en-US"}),
+}
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The address of the app, its model loaded."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = Settings(port=port)
+    page, backend = build(options)
+    backend.start()
+    launch(page, options, prevent_thread_lock=True, quiet=True)
+    backend.opened()
+    yield f"http://127.0.0.1:{port}"
+    page.close()
+    backend.close()
+
+
+def take(browser: Browser, address: str, name: str, folder: Path) -> None:
+    """One picture, in a page of its own."""
+    prepare, options = PICTURES[name]
+    context = browser.new_context(device_scale_factor=1.5, reduced_motion="reduce", **options)
+    page = context.new_page()
+    page.goto(address, wait_until="domcontentloaded")
+    page.locator(".status.ready").wait_for()
+    prepare(page)
+    page.wait_for_timeout(500)  # fonts and scrolling come to rest
+    page.screenshot(path=folder / f"{name}.png")
+    context.close()
+
+
+def main() -> int:
+    """Makes all pictures, in the folder that is named or in assets/screenshots."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "assets" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with served() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        for name in PICTURES:
+            take(browser, address, name, folder)
+            print(folder / f"{name}.png")
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
