@@ -22,21 +22,22 @@ SMALL = Capabilities(name="Scripted", details=("fp32", "CPU"), context_length=40
 
 def test_the_oldest_turns_can_be_left_out_of_a_full_context(serve, open_tab):
     full = RequestError("context_full", got=460, limit=400)
-    script = ["One.", ended(prompt=100)], ["Two.", ended(prompt=200)], [full], ["Three."]
+    kept = [[f"{number}.", ended(prompt=100 * number)] for number in (1, 2, 3)]
+    script = *kept, [full], ["Four."]
     served = serve(backend=ScriptedBackend(*script, able=SMALL))
     tab = open_tab(served.address)
-    converse(tab, "First?", "Second?")
+    converse(tab, "First?", "Second?", "Third?")
     tab.attach(PNG)
-    tab.ask("Third?")
+    tab.ask("Fourth?")
     expect(tab.notice).to_contain_text("460 tokens; this model reads 400")
     tab.notice.get_by_role("button", name="Leave out turns 1 to 2").click()
     expect(tab.notice).to_have_count(0)
     expect(tab.find("#chat").get_by_text("no longer sent to the model")).to_have_count(2)
-    expect(tab.box).to_have_value("Third?")
+    expect(tab.box).to_have_value("Fourth?")
     tab.find("#message .submit-button").click()
-    tab.wait_for_answer(3)
-    assert said(served) == [("user", "Third?", ["red.png"])]
-    assert len(said(served, 2)) == 5  # before, both turns went along
+    tab.wait_for_answer(4)
+    assert [words for _, words, _ in said(served)] == ["Third?", "3.", "Fourth?"]
+    assert len(said(served, 3)) == 7  # before, every turn went along
     expect(tab.find("#chat").get_by_text("no longer sent to the model")).to_have_count(2)
 
 
@@ -65,12 +66,16 @@ def test_the_meter_tells_what_is_left_and_what_no_longer_fits(serve, open_tab):
     expect(meter.locator("button")).to_have_count(0)
     converse(tab, "Second?")
     expect(meter).to_contain_text("350 of 400 tokens")
-    expect(meter).to_contain_text("turns 1 to 1 no longer fit")
+    expect(meter).to_contain_text("turn 1 no longer fits")
     tab.attach(*({**PNG, "name": f"{number}.png"} for number in range(8)))  # 128 tokens
     expect(meter).to_contain_text("478 of 400 tokens")
     expect(meter).to_contain_text("turns 1 to 2 no longer fit")
+    for _ in range(8):
+        act(tab, "remove", number=1).click()
+    expect(meter).to_contain_text("350 of 400 tokens")
     meter.get_by_role("button", name="Leave out turn 1").click()
-    expect(meter).to_contain_text("378 of 400 tokens")
+    expect(meter).to_contain_text("250 of 400 tokens")
+    expect(meter.locator("button")).to_have_count(0)
 
 
 def test_too_many_images_can_be_cut_to_the_first(serve, open_tab):
@@ -103,7 +108,7 @@ FAILURES = {
     "memory": (RequestError("out_of_memory"), "Memory ran out"),
     "bug": (ZeroDivisionError("secret"), "fault of the program (ZeroDivisionError)"),
     "end": (BREAKS_OFF, "broke off"),
-    "closed": (RequestError("model_closed"), "closed"),
+    "closed": (RequestError("model_closed"), "unloaded"),
 }
 
 

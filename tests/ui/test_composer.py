@@ -47,10 +47,10 @@ def sent_images(served, turn=-1):
     return [image.name for image in served.backend.asked[turn].messages[-1].images]
 
 
-def act(tab, name, **facts):
+def act(tab, kind, **facts):
     """A button that is drawn around the box."""
     data = "".join(f'[data-{key}="{value}"]' for key, value in facts.items())
-    return tab.find(f'#conversation button[data-act="{name}"]{data}')
+    return tab.find(f'#conversation button[data-act="{kind}"]{data}')
 
 
 def set_tiles(tab, count):
@@ -240,12 +240,12 @@ def test_the_meter_counts_the_images_in_the_box(serve, open_tab):
     tab.ask("Hello.")
     tab.wait_for_answer()
     meter = tab.find("#context-meter")
-    expect(meter).to_contain_text("of 8192 tokens")
+    expect(meter).to_contain_text("of 8,192 tokens")
     before = int(re.match(r"\d+", meter.inner_text().strip())[0])
     tab.attach(picture("a.png"), picture("b.png"))
-    expect(meter).to_contain_text(f"{before + 32} of 8192 tokens")
+    expect(meter).to_contain_text(f"{before + 32} of 8,192 tokens")
     act(tab, "remove", number=1).click()
-    expect(meter).to_contain_text(f"{before + 16} of 8192 tokens")
+    expect(meter).to_contain_text(f"{before + 16} of 8,192 tokens")
 
 
 # ---- prompts ----

@@ -57,8 +57,6 @@ class ChatPanel:
             "load": self.load,
             "dismiss": lambda draft, facts: iter([{self.parts.notice: ""}]),
             **self.composer.acts,
-            "earlier": self.move,
-            "later": self.move,
             **self.transfer.acts,
         }
         self._connect()
@@ -75,6 +73,9 @@ class ChatPanel:
         for name in ("retry", "continue", "undo", "edit", "clear"):
             buttons[name].click(self.on(name), inputs, shown, **RUNNING)
         buttons["clear"].click(None, js="() => window.diptych.startAnew()")
+        parts.box.input(
+            self.remember, [parts.box, visit], None, trigger_mode="always_last", **QUIET
+        )
         buttons["stop"].click(self.stop, [visit], None, **QUIET)
         buttons["settings"].click(None, js="() => window.diptych.drawer()")
         parts.channel.click(
@@ -119,26 +120,37 @@ class ChatPanel:
                 raise RequestError("unexpected", detail=act[:40])
             if act in WHEN_AT_REST and draft.visit.busy:
                 raise RequestError("busy")
-            yield from self.acts[act](draft, facts)
+            for updates in self.acts[act](draft, facts):
+                yield self._with_images(updates, draft)
         except VLMError as error:
-            yield self._failed(act, draft, facts, error)
+            yield self._with_images(self._failed(act, draft, facts, error), draft)
         except Exception as error:
             log.exception("%s failed", act)
             unexpected = RequestError("unexpected", detail=type(error).__name__)
-            yield self._failed(act, draft, facts, unexpected)
+            yield self._with_images(self._failed(act, draft, facts, unexpected), draft)
 
     def _failed(self, act: str, draft: Draft, facts: Facts, error: VLMError) -> Updates:
         """Why, with ways on; the conversation as it was, and the question back in the box."""
         visit, language = draft.visit, draft.language
-        repeats = act in ("retry", "continue", "address_add")
+        repeats = act in ("example", "retry", "continue", "address_add")
         again = {**facts, "act": act} if repeats else {"act": "send"}
         card = chat_view.error_card(error, visit.session, language, again)
         if visit.busy:  # another answer runs: it is not touched
             return {self.parts.notice: card}
         failed = {**self.at_rest(visit, language), self.parts.notice: card}
         if act in ("send", "example"):
-            failed[self.parts.box] = gr.update(value=draft.value, submit_btn=True)
+            failed[self.parts.box] = gr.update(value=_with_typed(draft), submit_btn=True)
         return failed
+
+    def _with_images(self, updates: Updates, draft: Draft) -> Updates:
+        """Draws the images of a box that is filled here, as Gradio tells only of new words."""
+        box = updates.get(self.parts.box)
+        if not box or not box.get("value"):
+            return updates
+        draft.visit.drawn = None
+        drawn = self.composer.drawn(replace(draft, value=box["value"]))
+        around = (self.parts.attached, self.parts.meter)
+        return {**updates, **{part: drawn[part] for part in around if part in drawn}}
 
     # ---- turns ----
 
@@ -149,7 +161,7 @@ class ChatPanel:
         with visit.answering():
             system_prompt, options = self.parts.drawer.options(draft.controls)
             said = self.rows(visit, language, at)
-            visit.drawn = None
+            visit.drawn, visit.typed = None, {}
             yield {
                 **self._running(),
                 self.parts.box: gr.update(value=None, submit_btn=False),
@@ -167,7 +179,7 @@ class ChatPanel:
             yield from self._stream(draft, session, shown, chat_view.replies(events, language))
         ended: Updates = {}
         if visit.session is session and session.revision == kept:  # stopped before the first word
-            ended = {self.parts.box: gr.update(value=draft.value, submit_btn=True)}
+            ended = {self.parts.box: gr.update(value=_with_typed(draft), submit_btn=True)}
         elif visit.session is session:
             visit.editing = None
         yield self._ended(draft, ended)
@@ -178,7 +190,7 @@ class ChatPanel:
         picture = str(self.context.assets / "examples" / f"{name}.jpg")
         question = {"text": say(f"example.{name}", draft.language), "files": [picture]}
         yield from self.send(replace(draft, value=question), facts)
-        yield {self.parts.box: gr.update(value=draft.value)}
+        yield {self.parts.box: gr.update(value=_with_typed(draft))}
 
     def retry(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Asks a turn again, by default the last."""
@@ -252,13 +264,6 @@ class ChatPanel:
         visit.editing, visit.set_aside = None, {}
         yield {self.parts.editing: "", self.parts.box: gr.update(value=before)}
 
-    def move(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
-        """An image in the box to another place. Gradio tells nobody of that, so it is drawn here."""
-        for updates in self.composer.rearrange(draft, facts):
-            moved = replace(draft, value=updates[self.parts.box]["value"])
-            drawn = self.composer.drawn(moved)
-            yield {**updates, self.parts.attached: drawn.get(self.parts.attached, gr.skip())}
-
     def undo(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Takes the last question back into the box."""
         question = draft.visit.session.undo()
@@ -294,6 +299,10 @@ class ChatPanel:
         yield {self.parts.notice: ""}
         for words in frame.watch_model(self.context, draft.language):
             yield {self.context.model_status: words}
+
+    def remember(self, value: dict[str, Any] | None, visit: Visit) -> None:
+        """What stands in the box, for an answer that fails and has to give its question back."""
+        visit.typed = value or {}
 
     def stop(self, visit: Visit) -> None:
         """Ends the answer that runs; what is written of it stays."""
@@ -368,6 +377,13 @@ class ChatPanel:
             able = self.context.backend.capabilities()
             defaults = self.parts.drawer.show_defaults(able, language)
         return {**still, **defaults, **self.composer.drawn(draft)}
+
+
+def _with_typed(draft: Draft) -> dict[str, Any]:
+    """What was in the box when the answer began, and what came into it since."""
+    since = draft.visit.typed
+    words = [words for words in (draft.text, since.get("text")) if words]
+    return {"text": "\n\n".join(words), "files": [*draft.files, *(since.get("files") or [])]}
 
 
 TURN_BUTTONS = ("continue", "retry", "edit", "undo", "clear")

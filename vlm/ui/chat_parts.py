@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from vlm import families
 from vlm.ui.context import Context, channel
 from vlm.ui.drawer import Drawer
 
@@ -137,6 +138,8 @@ def _empty_state(context: Context) -> tuple[gr.Column, dict[str, gr.Button]]:
         words.add(gr.Markdown(elem_id="welcome"), value="chat.empty")
         with gr.Row(elem_id="example-row"):
             buttons = {name: _example(context, name) for name in EXAMPLES}
+        if known := families.look_up(context.settings.model):
+            words.add(gr.Markdown(elem_id="good-at"), value=known.good_at)
         private = "app.hosted" if context.settings.hosted else "app.private"
         words.add(gr.Markdown(elem_id="private"), value=private)
     return examples, buttons

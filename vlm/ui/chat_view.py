@@ -199,7 +199,8 @@ def meter(session: ChatSession, limit: int | None, draft_tokens: int, language: 
     excess = session.too_many_for(used, limit)
     note = ""
     if excess > session.dropped:
-        note = say("context.too_long", language, count=excess)
+        key = "context.too_long" if excess > 1 else "context.too_long_one"
+        note = say(key, language, count=excess)
     elif used > NEARLY_FULL * limit:
         note = say("context.nearly_full", language)
         excess = session.dropped + 1

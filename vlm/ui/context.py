@@ -70,6 +70,7 @@ class Visit:
         before: the conversation before this one, which can be brought back.
         editing: index of the turn whose question is in the box again, if one is.
         set_aside: what stood in the box before that, to be put back.
+        typed: what was typed while the answer runs.
         left_as_text: addresses that were offered as images and declined.
         layouts: what the model gets of an image, by its hash and the options for images.
         draft_tokens: visual tokens of the images in the box.
@@ -82,6 +83,7 @@ class Visit:
     before: ChatSession | None = None
     editing: int | None = None
     set_aside: dict[str, Any] = field(default_factory=dict)
+    typed: dict[str, Any] = field(default_factory=dict)
     left_as_text: set[str] = field(default_factory=set)
     layouts: dict[object, ImageLayout] = field(default_factory=dict)
     draft_tokens: int = 0

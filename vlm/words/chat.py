@@ -125,6 +125,10 @@ CHAT: Mapping[str, tuple[str, str]] = {
         "With the next message, turns 1 to {count} no longer fit.",
         "加上下一条消息，第 1 到 {count} 轮将放不下。",
     ),
+    "context.too_long_one": (
+        "With the next message, turn 1 no longer fits.",
+        "加上下一条消息，第 1 轮将放不下。",
+    ),
     "context.drop": ("Leave out turns 1 to {count}", "不再发送第 1 到 {count} 轮"),
     "context.drop_one": ("Leave out turn 1", "不再发送第 1 轮"),
     "context.anew": ("Start anew", "重新开始"),
