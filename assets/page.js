@@ -19,15 +19,23 @@ window.diptych = (() => {
             `[data-${name}="${CSS.escape(value)}"]`).join('');
         const holder = button.closest('#composer .strip-holder, #notice');
         const started = performance.now();
+        let gone = null, over = false;
+        for (const kind of ['pointerdown', 'keydown'])  // somebody goes on by themselves
+            document.addEventListener(kind, () => { over = true; }, {once: true, capture: true});
         const restore = () => {
-            const waited = performance.now() - started;
-            const again = find(`button${data}`);
-            const lost = document.activeElement === document.body;
-            if (lost && again) again.focus();
-            else if (lost && holder && !button.isConnected && waited > 300) {
-                const alike = holder.querySelectorAll(`button[data-act="${button.dataset.act}"]`);
-                (alike[alike.length - 1] ?? find('#message textarea'))?.focus();
-            } else if (waited < 2000) requestAnimationFrame(restore);
+            const now = performance.now(), active = document.activeElement;
+            const box = find('#message textarea');
+            if (!button.isConnected) gone ??= now;
+            // The box takes the focus by itself whenever it is filled.
+            const lost = active === document.body || (holder && active === box);
+            if (gone !== null && lost && !over) {
+                const again = find(`button${data}`);
+                const alike = holder?.querySelectorAll(`button[data-act="${button.dataset.act}"]`);
+                if (again) again.focus();
+                else if (holder && now - gone > 300) (alike[alike.length - 1] ?? box)?.focus();
+            }
+            if (!over && (gone === null ? now - started < 10000 : now - gone < 1000))
+                requestAnimationFrame(restore);
         };
         requestAnimationFrame(restore);
     };
@@ -55,6 +63,27 @@ window.diptych = (() => {
         await forget(data.id);
         return {...data, list: JSON.stringify(await list())};
     };
+
+    // ---- thoughts ----
+
+    // An answer is drawn anew with every word: thoughts that a reader has opened stay open.
+    const thoughts = () => [...document.querySelectorAll('#chat [data-testid=bot] .md')];
+    let opened = new Set();
+    document.addEventListener('click', (event) => {
+        const summary = event.target.closest('#chat .md > details:first-child > summary');
+        if (!summary) return;
+        const place = thoughts().indexOf(summary.closest('.md'));
+        if (summary.parentElement.open) opened.delete(place);  // it closes now
+        else opened.add(place);
+    });
+    new MutationObserver(() => {
+        if (opened.size === 0) return;
+        const answers = thoughts();
+        if (answers.length === 0) opened = new Set();
+        for (const place of opened)
+            answers[place]?.querySelector(':scope > details:first-child')
+                ?.setAttribute('open', '');
+    }).observe(document, {childList: true, subtree: true});
 
     // ---- copying ----
 
@@ -106,7 +135,7 @@ window.diptych = (() => {
         settings.setAttribute('role', 'dialog');
         settings.setAttribute('aria-labelledby', 'settings-title');
     };
-    document.addEventListener('DOMContentLoaded', describe);
+    describe();
 
     // ---- the camera ----
 

@@ -203,13 +203,18 @@ class ChatSession:
             yield from self._run(messages, begun.options, cancel, keep)
 
     def undo(self) -> Message:
-        """Takes the last question back with all its answers, and returns it."""
+        """Takes the last question back with its answers, and returns it.
+
+        Versions that were gone on with stay, and are shown then.
+        """
         self._refuse_if_busy()
         last = len(self.turns) - 1
         question = self._turn(last).question
         fork = self._fork(last)
         fork.following = [
-            branch for branch in fork.following if branch.turn and branch.turn.question != question
+            branch
+            for branch in fork.following
+            if branch.following or (branch.turn and branch.turn.question != question)
         ]
         fork.chosen = max(len(fork.following) - 1, 0)
         self.dropped = min(self.dropped, last)
@@ -334,6 +339,8 @@ class ChatSession:
 
     def _turn(self, index: int) -> Turn:
         turns = self.turns
+        if not turns:
+            raise RequestError("no_turns")
         if not 0 <= index < len(turns):
             raise RequestError("no_such_turn", got=index + 1, limit=len(turns))
         return turns[index]

@@ -73,7 +73,7 @@ class ChatPanel:
         for name in ("retry", "continue", "undo", "edit", "clear"):
             buttons[name].click(self.on(name), inputs, shown, **RUNNING)
         buttons["clear"].click(None, js="() => window.diptych.startAnew()")
-        parts.box.input(
+        parts.box.change(
             self.remember, [parts.box, visit], None, trigger_mode="always_last", **QUIET
         )
         buttons["stop"].click(self.stop, [visit], None, **QUIET)

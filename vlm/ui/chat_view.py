@@ -12,7 +12,7 @@ import gradio as gr
 from vlm.backend import Event, Finished, ImageLayout, Progress, TextDelta
 from vlm.chat import ChatSession, Turn
 from vlm.errors import VLMError
-from vlm.markup import readable, split_thinking
+from vlm.markup import readable, split_thinking, without_pictures
 from vlm.messages import Image, Message
 from vlm.report import context_words, end_words, figures, progress_words
 from vlm.settings import GenerationOptions
@@ -63,7 +63,7 @@ def question(
             for number, image in enumerate(message.images, 1)
         ]
         content.append(_html(f'<ol class="sent">{"".join(lines)}</ol>'))
-    content += [message.text] if message.text.strip() else []
+    content += [without_pictures(message.text)] if message.text.strip() else []
     return [{"role": "user", "content": content}] if content else []
 
 
@@ -122,6 +122,8 @@ def _drawn(answer: str, complete: bool, language: str) -> str:
     if not thoughts:
         return readable(said)
     title = say("answer.thoughts" if complete or said else "answer.thinking", language)
+    if thoughts.count("```") % 2:  # code that is left open would swallow the answer
+        thoughts += "\n```"
     folded = f"<details><summary>{html.escape(title)}</summary>\n\n{readable(thoughts)}\n\n"
     return f"{folded}</details>\n\n{readable(said)}"
 

@@ -202,6 +202,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "This shared server fetches no web addresses. Save the picture and attach the file.",
         "共享服务器不抓取网址。请保存图片后添加文件。",
     ),
+    "error.no_turns": (
+        "Nothing has been asked yet. Ask a question first.",
+        "还没有提过问题。请先提问。",
+    ),
     "error.no_such_turn": (
         "There is no number {got} here, only 1 to {limit}. The conversation may have changed in "
         "between: look again.",
