@@ -28,11 +28,12 @@ window.diptych = (() => {
             if (!button.isConnected) gone ??= now;
             // The box takes the focus by itself whenever it is filled.
             const lost = active === document.body || (holder && active === box);
-            if (gone !== null && lost && !over) {
+            if (lost && !over && (gone !== null || active === box)) {
                 const again = find(`button${data}`);
                 const alike = holder?.querySelectorAll(`button[data-act="${button.dataset.act}"]`);
                 if (again) again.focus();
-                else if (holder && now - gone > 300) (alike[alike.length - 1] ?? box)?.focus();
+                if (again && active === box) over = true;  // once: the next time it is meant
+                else if (holder && gone !== null && now - gone > 300) (alike[alike.length - 1] ?? box)?.focus();
             }
             if (!over && (gone === null ? now - started < 10000 : now - gone < 1000))
                 requestAnimationFrame(restore);

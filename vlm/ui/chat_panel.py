@@ -382,8 +382,12 @@ class ChatPanel:
 def _with_typed(draft: Draft) -> dict[str, Any]:
     """What was in the box when the answer began, and what came into it since."""
     since = draft.visit.typed
-    words = [words for words in (draft.text, since.get("text")) if words]
-    return {"text": "\n\n".join(words), "files": [*draft.files, *(since.get("files") or [])]}
+    typed = since.get("text") or ""
+    if draft.text.startswith(typed):  # what was sent, told of late
+        typed = ""
+    files = dict.fromkeys([*draft.files, *(since.get("files") or [])])
+    words = [words for words in (draft.text, typed) if words]
+    return {"text": "\n\n".join(words), "files": list(files)}
 
 
 TURN_BUTTONS = ("continue", "retry", "edit", "undo", "clear")

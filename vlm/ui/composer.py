@@ -10,6 +10,7 @@ import io
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -66,10 +67,13 @@ class Composer:
             js="async (_, language) => [await window.diptych.findCamera(), language]",
             **QUIET,
         ).then(None, js="() => window.diptych.startCamera()")
-        parts.fetched.change(self.put_fetched, [parts.fetched, *inputs], parts.box, **QUIET)
-        parts.webcam.change(
-            self.add_photo, [parts.webcam, *inputs], [parts.box, parts.webcam], **QUIET
-        )
+        around = [
+            *(parts.attached, parts.presets, parts.offer, parts.changed, parts.meter),
+            parts.drawer.problem,
+        ]
+        filled = [parts.box, parts.webcam, *around]
+        parts.fetched.change(self.put_fetched, [parts.fetched, *inputs], filled, **QUIET)
+        parts.webcam.change(self.add_photo, [parts.webcam, *inputs], filled, **QUIET)
         gr.on(
             [
                 parts.box.change,
@@ -78,10 +82,7 @@ class Composer:
             ],
             self.look,
             inputs,
-            [
-                *(parts.attached, parts.presets, parts.offer, parts.changed, parts.meter),
-                parts.drawer.problem,
-            ],
+            around,
             trigger_mode="always_last",
             **QUIET,
         )
@@ -144,17 +145,21 @@ class Composer:
     def preset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """A prompt into the box, in place of the words there."""
         if facts["name"] in PRESETS:
-            yield self._box(say(f"preset.{facts['name']}.prompt", draft.language), draft.files)
+            yield self._box(
+                draft, say(f"preset.{facts['name']}.prompt", draft.language), draft.files
+            )
 
     def rearrange(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """An image moved earlier or later, or removed."""
         files = rearranged(draft.files, facts["act"], int(facts["number"]))
-        yield self._box(draft.text, files)
+        yield self._box(draft, draft.text, files)
 
     def remove_broken(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """Every file that is no picture, out of the box."""
         yield {
-            **self._box(draft.text, [path for path in draft.files if self._opens(path, draft)]),
+            **self._box(
+                draft, draft.text, [path for path in draft.files if self._opens(path, draft)]
+            ),
             self.parts.notice: "",
         }
 
@@ -168,7 +173,7 @@ class Composer:
     def keep_first(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """As many images as a message may have."""
         files = draft.files[: int(facts["count"])]
-        yield {**self._box(draft.text, files), self.parts.notice: ""}
+        yield {**self._box(draft, draft.text, files), self.parts.notice: ""}
 
     def add_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """The picture at an address into the box, in place of the address."""
@@ -201,7 +206,7 @@ class Composer:
             return gr.skip()
         address, path, _ = fetched
         draft = Draft(value or {}, visit, language, controls)
-        return self._box(without(draft.text, address), [*draft.files, path])
+        return self._box(draft, without(draft.text, address), [*draft.files, path])
 
     def leave_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """The address stays text."""
@@ -234,12 +239,14 @@ class Composer:
             return gr.skip()
         draft = Draft(value or {}, visit, language, controls)
         return {
-            **self._box(draft.text, [*draft.files, photo]),
+            **self._box(draft, draft.text, [*draft.files, photo]),
             self.parts.webcam: gr.update(value=None, visible=False),
         }
 
-    def _box(self, text: str, files: Sequence[str]) -> Updates:
-        return {self.parts.box: gr.update(value={"text": text, "files": list(files)})}
+    def _box(self, draft: Draft, text: str, files: Sequence[str]) -> Updates:
+        """The box filled anew, and what stands around it: it does not always tell of a change."""
+        value = {"text": text, "files": list(files)}
+        return {self.parts.box: gr.update(value=value), **self.drawn(replace(draft, value=value))}
 
 
 def attached(

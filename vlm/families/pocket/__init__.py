@@ -4,16 +4,16 @@ Small enough to ship with the program and to answer about a photo on a CPU. Torc
 are imported only when a checkpoint is opened.
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm.families import Checkpoint, Family, Opened, Tap, source as places
+from vlm.families import Checkpoint, Family, Opened
 
 if TYPE_CHECKING:
     import torch
 
     from vlm.families.pocket.modeling import PocketForConditionalGeneration
-    from vlm.families.pocket.processing import PocketProcessor
 
 CHECKPOINTS = (
     Checkpoint(
@@ -22,52 +22,27 @@ CHECKPOINTS = (
         source=str(Path(__file__).parents[3] / "assets" / "pocket"),
         parameters=146,
         license="Apache-2.0",
-        languages=("en",),
         good_at="model.pocket.good_at",
     ),
 )
 
 STAGES = (
-    Tap(
-        name="pixel_values",
-        side="input",
-        value="pixel_values",
-        axes="images, channels, height, width",
-    ),
-    Tap(
-        name="vision_tower",
-        module="model.vision_tower",
-        side="output",
-        value="last_hidden_state",
-        axes="images, positions, width",
-    ),
-    Tap(
-        name="pixel_shuffle",
-        module="model.multi_modal_projector",
-        side="input",
-        value="image_features",
-        axes="images, positions, width",
-    ),
-    Tap(
-        name="projector",
-        module="model.multi_modal_projector",
-        side="output",
-        axes="images, positions, width",
-    ),
-    Tap(
-        name="inputs_embeds",
-        module="model.language_model",
-        side="input",
-        value="inputs_embeds",
-        axes="batch, tokens, width",
-    ),
-    Tap(name="logits", side="output", value="logits", axes="batch, tokens, words"),
+    "pixel_values",
+    "vision_tower",
+    "pixel_shuffle",
+    "projector",
+    "inputs_embeds",
+    "logits",
 )
 
 
 def recognises(source: str) -> bool:
     """Whether `source` is a folder with a configuration of this family."""
-    return places.model_type(source) == "pocket"
+    try:
+        config = json.loads((Path(source) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no such file, or no JSON
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "pocket"
 
 
 def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" = None) -> Opened:
