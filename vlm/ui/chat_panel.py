@@ -78,14 +78,10 @@ class ChatPanel:
         )
         buttons["stop"].click(self.stop, [visit], None, **QUIET)
         buttons["settings"].click(None, js="() => window.diptych.drawer()")
-        parts.channel.click(
-            self.hear,
-            inputs,
-            [*shown, self.context.model_status],  # pyright: ignore
-            **RUNNING,
-        )
-        self.composer.connect(inputs)
         outputs = list(dict.fromkeys([*shown, *parts.drawer.outputs]))
+        heard = [*outputs, self.context.model_status]
+        parts.channel.click(self.hear, inputs, heard, **RUNNING)
+        self.composer.connect(inputs)
         self.context.refreshers.append((self.refresh, inputs, outputs))
 
     # ---- from an event to what is done about it ----
@@ -299,6 +295,7 @@ class ChatPanel:
         yield {self.parts.notice: ""}
         for words in frame.watch_model(self.context, draft.language):
             yield {self.context.model_status: words}
+        yield self.refresh(draft.value, draft.visit, draft.language, *draft.controls)
 
     def remember(self, value: dict[str, Any] | None, visit: Visit) -> None:
         """What stands in the box, for an answer that fails and has to give its question back."""

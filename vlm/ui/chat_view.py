@@ -18,6 +18,7 @@ from vlm.report import context_words, end_words, figures, progress_words
 from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
 from vlm.ui.context import Visit, action_button, copy_button
+from vlm.ui.drawer import problem_words
 
 Row = dict[str, Any]
 Layouts = Callable[[Image, GenerationOptions], ImageLayout | None]
@@ -281,7 +282,9 @@ def error_card(
     error: VLMError, session: ChatSession, language: str, again: Mapping[str, str]
 ) -> str:
     """The card of an error, with its ways on."""
-    return card(error_text(error, language), ways_on(error, session, language, again), language)
+    is_number = error.key in ("option_type", "option_out_of_range")
+    words = problem_words(error, language) if is_number else error_text(error, language)
+    return card(words, ways_on(error, session, language, again), language)
 
 
 def editing_note(index: int, language: str) -> str:

@@ -207,7 +207,7 @@ class Context:
         self.language = gr.State("en")
         self.visit = gr.State(None)
         self.refreshers: list[Refresh] = []
-        self.model_status: gr.HTML | None = None
+        self.model_status: Any = None  # the header is built first, and sets it
         self._open: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()
 
     def new_session(self) -> ChatSession:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from vlm.backend import Capabilities, ImageKnob
-from vlm.errors import RequestError
+from vlm.errors import RequestError, VLMError
 from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
 from vlm.ui.context import Context, action_button
@@ -175,7 +175,7 @@ def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
     return f'<div class="chips">{"".join(buttons)}</div>' if buttons else ""
 
 
-def problem_words(error: RequestError, language: str) -> str:
+def problem_words(error: VLMError, language: str) -> str:
     """What is wrong with a number, under the name that its field has."""
     name = str(error.facts.get("name", ""))
     label = say(f"knob.{name}" if name in KNOBS else f"option.{name}.label", language)
