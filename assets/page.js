@@ -49,6 +49,10 @@ window.diptych = (() => {
                 drawer(true);
                 return;
             }
+            if (button.dataset.act === 'reload') {
+                location.reload();
+                return;
+            }
             keepFocus(button);
             withStored({...button.dataset}).then(trigger);
         });
@@ -215,12 +219,6 @@ window.diptych = (() => {
         };
     });
 
-    let current = {id: crypto.randomUUID?.() ?? String(Math.random()), revision: 0};
-
-    const startAnew = () => {
-        current = {id: crypto.randomUUID?.() ?? String(Math.random()), revision: 0};
-    };
-
     // One after the other, as each looks at what the one before has stored.
     let working = Promise.resolve();
     const inTurn = (work) => {
@@ -229,13 +227,21 @@ window.diptych = (() => {
         return done;
     };
 
+    // Record -> its revision as this tab saw it last, and what became of those another tab changed.
+    const seen = new Map(), copies = new Map();
+
     // Another tab may have gone on with the same conversation: then this one becomes a copy.
-    const keep = (title, data) => inTurn(async () => {
-        const stored = await store('readonly', (records) => records.get(current.id));
-        if (stored && stored.revision !== current.revision) startAnew();
-        current.revision += 1;
-        const saved = new Date().toISOString();
-        await store('readwrite', (records) => records.put({...current, title, data, saved}));
+    const keep = ({id, title, data}) => inTurn(async () => {
+        let place = copies.get(id) ?? id;
+        const stored = await store('readonly', (records) => records.get(place));
+        if (stored && stored.revision !== seen.get(place)) {
+            place = `${id}-${Date.now()}`;
+            copies.set(id, place);
+        }
+        const revision = (seen.get(place) ?? 0) + 1, saved = new Date().toISOString();
+        await store('readwrite', (records) =>
+            records.put({id: place, revision, title, data, saved}));
+        seen.set(place, revision);
     });
 
     const list = async () => {
@@ -246,12 +252,13 @@ window.diptych = (() => {
 
     const open = (id) => inTurn(async () => {
         const record = await store('readonly', (records) => records.get(id));
-        if (record) current = {id: record.id, revision: record.revision};
+        if (record) seen.set(id, record.revision);
+        copies.delete(id);
         return record ? record.data : '';
     });
 
     const forget = (id) => inTurn(() =>
         store('readwrite', (records) => id ? records.delete(id) : records.clear()));
 
-    return {listen, drawer, findCamera, startCamera, keep, list, open, forget, startAnew};
+    return {listen, drawer, findCamera, startCamera, keep, list, open, forget};
 })();

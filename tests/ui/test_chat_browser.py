@@ -180,6 +180,8 @@ def test_thirty_images_are_refused_with_both_numbers(serve, open_tab):
     served = serve("Yes.")
     tab = open_tab(served.address)
     tab.attach(*({**PNG, "name": f"{number}.png"} for number in range(30)))
+    expect(tab.attached.nth(7)).to_contain_text("16 tokens")
+    expect(tab.attached.nth(8)).to_contain_text("One too many: a message takes 8 images")
     tab.ask("All of these?")
     expect(tab.find("#notice [role=alert]")).to_contain_text("30 images in one message; at most 8")
     expect(tab.attached).to_have_count(30)

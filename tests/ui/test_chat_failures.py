@@ -198,3 +198,40 @@ def test_a_model_that_failed_to_load_can_be_loaded_again(serve_opening, browser)
     expect(page.locator("#chat [data-testid=bot] .md")).to_have_text("Yes.")
     context.close()
     assert len(tries) == 2
+
+
+def test_a_page_older_than_the_program_says_so_and_keeps_what_it_shows(serve, open_tab):
+    served = serve("An answer.")
+    tab = open_tab(served.address)
+    tab.ask("First?")
+    tab.wait_for_answer()
+    port = int(served.address.rpartition(":")[2])
+    served.page.close()
+    again = serve("Another.", port=port)
+    tab.ask("Second?")
+    expect(tab.notice).to_contain_text("The program was started anew")
+    expect(tab.answers.last).to_have_text("An answer.")
+    expect(tab.box).to_have_value("Second?")
+    tab.find("#notice [data-act=reload]").click()
+    tab.find(".status.ready").wait_for()
+    expect(tab.answers).to_have_count(0)
+    tab.ask("Third?")
+    tab.wait_for_answer()
+    assert [asked.messages[-1].text for asked in again.backend.asked] == ["Third?"]
+
+
+def test_retrying_an_earlier_turn_ends_the_editing_of_a_later_one(serve, open_tab):
+    served = serve("Yes.")
+    tab = open_tab(served.address)
+    for count, question in enumerate(["One?", "Two?"], 1):
+        tab.ask(question)
+        tab.wait_for_answer(count)
+    tab.find("#edit").click()
+    expect(tab.box).to_have_value("Two?")
+    tab.find("#chat [data-act=retry]").first.click()
+    expect(tab.find(".versions")).to_have_text("2 of 2")
+    expect(tab.find("#editing .offer")).to_have_count(0)
+    expect(tab.box).to_have_value("Two?")
+    tab.find("#message .submit-button").click()
+    tab.wait_for_answer(2)
+    assert [message.text for message in served.backend.asked[-1].messages][-1] == "Two?"

@@ -21,7 +21,7 @@ from vlm.strings import say
 from vlm.ui import chat_api, chat_view, frame
 from vlm.ui.chat_parts import build_parts
 from vlm.ui.composer import Composer
-from vlm.ui.context import QUIET, RUNNING, Context, Draft, Updates, Visit
+from vlm.ui.context import QUIET, RUNNING, Context, Draft, Updates, Visit, action_button
 from vlm.ui.transfer import Transfer, way_back
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,6 @@ class ChatPanel:
             button.click(self.on("example", name=name), inputs, shown, **RUNNING)
         for name in ("retry", "continue", "undo", "edit", "clear"):
             buttons[name].click(self.on(name), inputs, shown, **RUNNING)
-        buttons["clear"].click(None, js="() => window.diptych.startAnew()")
         parts.box.change(
             self.remember, [parts.box, visit], None, trigger_mode="always_last", **QUIET
         )
@@ -90,8 +89,11 @@ class ChatPanel:
         """A handler of Gradio that does `act`."""
 
         def handler(
-            value: dict[str, Any], visit: Visit, language: str, *controls: Any
+            value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
         ) -> Iterator[Updates]:
+            if visit is None:
+                yield self._gone(language)
+                return
             yield from self._do(act, Draft(value or {}, visit, language, controls), facts)
 
         return handler
@@ -100,14 +102,22 @@ class ChatPanel:
         self,
         event: gr.EventData,
         value: dict[str, Any],
-        visit: Visit,
+        visit: Visit | None,
         language: str,
         *controls: Any,
     ) -> Iterator[Updates]:
         """A button in HTML was pressed."""
+        if visit is None:
+            yield self._gone(language)
+            return
         facts = {name: str(fact) for name, fact in event._data.items()}
         draft = Draft(value or {}, visit, language, controls)
         yield from self._do(facts.get("act", ""), draft, facts)
+
+    def _gone(self, language: str) -> Updates:
+        """The page is older than the program, which knows nothing of its visit."""
+        reload = action_button("reload", say("way.reload", language))
+        return {self.parts.notice: chat_view.card(say("visit.gone", language), reload, language)}
 
     def _do(self, act: str, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Does it; what fails is said, and loses nothing."""
@@ -128,8 +138,7 @@ class ChatPanel:
     def _failed(self, act: str, draft: Draft, facts: Facts, error: VLMError) -> Updates:
         """Why, with ways on; the conversation as it was, and the question back in the box."""
         visit, language = draft.visit, draft.language
-        repeats = act in ("example", "retry", "continue", "address_add")
-        again = {**facts, "act": act} if repeats else {"act": "send"}
+        again = {**facts, "act": act} if act in REPEATED else {"act": "send"}
         card = chat_view.error_card(error, visit.session, language, again)
         if visit.busy:  # another answer runs: it is not touched
             return {self.parts.notice: card}
@@ -156,6 +165,9 @@ class ChatPanel:
         session, at, kept = visit.session, visit.editing, visit.session.revision
         with visit.answering():
             system_prompt, options = self.parts.drawer.options(draft.controls)
+            most = self.context.settings.max_images
+            if len(draft.files) > most:  # told before any of them is decoded
+                raise RequestError("too_many_images", got=len(draft.files), limit=most)
             said = self.rows(visit, language, at)
             visit.drawn, visit.typed = None, {}
             yield {
@@ -195,6 +207,7 @@ class ChatPanel:
         with visit.answering():
             system_prompt, options = self.parts.drawer.options(draft.controls)
             index = int(facts.get("turn", len(session.turns) - 1))
+            visit.editing = None  # what stands in the box is sent as a new turn then
             session.system_prompt = system_prompt
             events = session.retry(index, options, visit.cancel)
             # Empty where there is no such turn: the session will say so.
@@ -279,6 +292,7 @@ class ChatPanel:
     def drop(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Sends the oldest turns no longer."""
         draft.visit.session.drop_oldest(int(facts["count"]))
+        draft.visit.editing = None
         yield {**self.at_rest(draft.visit, draft.language), self.parts.notice: ""}
 
     def clear(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
@@ -297,13 +311,15 @@ class ChatPanel:
             yield {self.context.model_status: words}
         yield self.refresh(draft.value, draft.visit, draft.language, *draft.controls)
 
-    def remember(self, value: dict[str, Any] | None, visit: Visit) -> None:
+    def remember(self, value: dict[str, Any] | None, visit: Visit | None) -> None:
         """What stands in the box, for an answer that fails and has to give its question back."""
-        visit.typed = value or {}
+        if visit is not None:
+            visit.typed = value or {}
 
-    def stop(self, visit: Visit) -> None:
+    def stop(self, visit: Visit | None) -> None:
         """Ends the answer that runs; what is written of it stays."""
-        visit.cancel.set()
+        if visit is not None:
+            visit.cancel.set()
 
     # ---- what is shown ----
 
@@ -339,7 +355,7 @@ class ChatPanel:
         session, parts = visit.session, self.parts
         turns = session.turns
         usable = {name: bool(turns) for name in TURN_BUTTONS}
-        usable["continue"] = bool(turns) and turns[-1].unfinished
+        usable["continue"] = bool(turns) and turns[-1].unfinished and self._continues()
         editing = "" if visit.editing is None else chat_view.editing_note(visit.editing, language)
         return {
             parts.chat: self.rows(visit, language),
@@ -351,6 +367,11 @@ class ChatPanel:
             parts.buttons["stop"]: gr.update(interactive=False),
             **{parts.buttons[name]: gr.update(interactive=can) for name, can in usable.items()},
         }
+
+    def _continues(self) -> bool:
+        """Whether the model can go on with an answer."""
+        backend = self.context.backend
+        return backend.state == "ready" and backend.capabilities().continues
 
     def _stats(self, session: ChatSession, language: str) -> str:
         """The numbers of the last answer, and how to get it again."""
@@ -388,6 +409,9 @@ def _with_typed(draft: Draft) -> dict[str, Any]:
 
 
 TURN_BUTTONS = ("continue", "retry", "edit", "undo", "clear")
+
+REPEATED = ("example", "retry", "continue", "address_add")
+"""What "Try again" repeats as it was; for everything else the box is sent again."""
 
 WHEN_AT_REST = ("edit", "undo", "choose", "drop")
 """What is not done while an answer runs."""

@@ -193,7 +193,12 @@ def stats(turn: Turn | None, command: str, note: str, language: str) -> str:
 
 
 def meter(session: ChatSession, limit: int | None, draft_tokens: int, language: str) -> str:
-    """How much of the model's context is used, and what to do when little is left."""
+    """How much of the model's context is used, and what to do when little is left.
+
+    Args:
+        limit: of the model; None where it is not known.
+        draft_tokens: that the box adds to what was said.
+    """
     if limit is None or not session.turns:
         return ""
     used = session.used_tokens + draft_tokens
@@ -257,7 +262,7 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
         return action_button("settings", say("way.settings", language))
     if key.startswith("image_"):
         return action_button("remove_broken", say("way.remove_broken", language))
-    if key in ("out_of_memory", "answer_broke_off", "model_closed", "unexpected", "busy"):
+    if key in ("out_of_memory", "answer_broke_off", "model_closed", "unexpected"):
         words = say("way.send" if again["act"] == "send" else "way.retry", language)
         return action_button(words=words, **again)
     if key in MODEL_ERRORS:

@@ -167,11 +167,9 @@ def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
         for name, value in changed.items()
     ]
     for name, value in options.image_detail.items():
-        shown = say(f"knob.{'on' if value else 'off'}", language) if value in (True, False) else ""
-        is_switch = isinstance(value, bool)
-        buttons.append(
-            _chip(name, say(f"knob.{name}", language), shown if is_switch else value, language)
-        )
+        switch = say(f"knob.{'on' if value else 'off'}", language)
+        shown = switch if isinstance(value, bool) else value
+        buttons.append(_chip(name, say(f"knob.{name}", language), shown, language))
     return f'<div class="chips">{"".join(buttons)}</div>' if buttons else ""
 
 

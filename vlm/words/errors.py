@@ -335,6 +335,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "that transformers supports.",
         "无法加载 {source}（{detail}）。请确认文件夹完整，且为 transformers 支持的类型。",
     ),
+    "error.one_too_many": (
+        "One too many: a message takes {limit} images. Remove it, or ask in turns.",
+        "超出数量：一条消息最多 {limit} 张图片。请移除，或分几次提问。",
+    ),
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
