@@ -49,6 +49,8 @@ def main() -> int:
     except VLMError as error:
         print(error_text(error, language), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while the model is being loaded
+        return 130
     return 0
 
 

@@ -19,15 +19,24 @@ window.diptych = (() => {
             `[data-${name}="${CSS.escape(value)}"]`).join('');
         const holder = button.closest('#composer .strip-holder, #notice');
         const started = performance.now();
+        let gone = null, over = false;
+        for (const kind of ['pointerdown', 'keydown'])  // somebody goes on by themselves
+            document.addEventListener(kind, () => { over = true; }, {once: true, capture: true});
         const restore = () => {
-            const waited = performance.now() - started;
-            const again = find(`button${data}`);
-            const lost = document.activeElement === document.body;
-            if (lost && again) again.focus();
-            else if (lost && holder && !button.isConnected && waited > 300) {
-                const alike = holder.querySelectorAll(`button[data-act="${button.dataset.act}"]`);
-                (alike[alike.length - 1] ?? find('#message textarea'))?.focus();
-            } else if (waited < 2000) requestAnimationFrame(restore);
+            const now = performance.now(), active = document.activeElement;
+            const box = find('#message textarea');
+            if (!button.isConnected) gone ??= now;
+            // The box takes the focus by itself whenever it is filled.
+            const lost = active === document.body || (holder && active === box);
+            if (lost && !over && (gone !== null || active === box)) {
+                const again = find(`button${data}`);
+                const alike = holder?.querySelectorAll(`button[data-act="${button.dataset.act}"]`);
+                if (again) again.focus();
+                if (again && active === box) over = true;  // once: the next time it is meant
+                else if (holder && gone !== null && now - gone > 300) (alike[alike.length - 1] ?? box)?.focus();
+            }
+            if (!over && (gone === null ? now - started < 10000 : now - gone < 1000))
+                requestAnimationFrame(restore);
         };
         requestAnimationFrame(restore);
     };
@@ -38,6 +47,10 @@ window.diptych = (() => {
             if (!button || written(button)) return;
             if (button.dataset.act === 'settings') {  // for the page alone
                 drawer(true);
+                return;
+            }
+            if (button.dataset.act === 'reload') {
+                location.reload();
                 return;
             }
             keepFocus(button);
@@ -55,6 +68,27 @@ window.diptych = (() => {
         await forget(data.id);
         return {...data, list: JSON.stringify(await list())};
     };
+
+    // ---- thoughts ----
+
+    // An answer is drawn anew with every word: thoughts that a reader has opened stay open.
+    const thoughts = () => [...document.querySelectorAll('#chat [data-testid=bot] .md')];
+    let opened = new Set();
+    document.addEventListener('click', (event) => {
+        const summary = event.target.closest('#chat .md > details:first-child > summary');
+        if (!summary) return;
+        const place = thoughts().indexOf(summary.closest('.md'));
+        if (summary.parentElement.open) opened.delete(place);  // it closes now
+        else opened.add(place);
+    });
+    new MutationObserver(() => {
+        if (opened.size === 0) return;
+        const answers = thoughts();
+        if (answers.length === 0) opened = new Set();
+        for (const place of opened)
+            answers[place]?.querySelector(':scope > details:first-child')
+                ?.setAttribute('open', '');
+    }).observe(document, {childList: true, subtree: true});
 
     // ---- copying ----
 
@@ -106,7 +140,7 @@ window.diptych = (() => {
         settings.setAttribute('role', 'dialog');
         settings.setAttribute('aria-labelledby', 'settings-title');
     };
-    document.addEventListener('DOMContentLoaded', describe);
+    describe();
 
     // ---- the camera ----
 
@@ -185,12 +219,6 @@ window.diptych = (() => {
         };
     });
 
-    let current = {id: crypto.randomUUID?.() ?? String(Math.random()), revision: 0};
-
-    const startAnew = () => {
-        current = {id: crypto.randomUUID?.() ?? String(Math.random()), revision: 0};
-    };
-
     // One after the other, as each looks at what the one before has stored.
     let working = Promise.resolve();
     const inTurn = (work) => {
@@ -199,13 +227,21 @@ window.diptych = (() => {
         return done;
     };
 
+    // Record -> its revision as this tab saw it last, and what became of those another tab changed.
+    const seen = new Map(), copies = new Map();
+
     // Another tab may have gone on with the same conversation: then this one becomes a copy.
-    const keep = (title, data) => inTurn(async () => {
-        const stored = await store('readonly', (records) => records.get(current.id));
-        if (stored && stored.revision !== current.revision) startAnew();
-        current.revision += 1;
-        const saved = new Date().toISOString();
-        await store('readwrite', (records) => records.put({...current, title, data, saved}));
+    const keep = ({id, title, data}) => inTurn(async () => {
+        let place = copies.get(id) ?? id;
+        const stored = await store('readonly', (records) => records.get(place));
+        if (stored && stored.revision !== seen.get(place)) {
+            place = `${id}-${Date.now()}`;
+            copies.set(id, place);
+        }
+        const revision = (seen.get(place) ?? 0) + 1, saved = new Date().toISOString();
+        await store('readwrite', (records) =>
+            records.put({id: place, revision, title, data, saved}));
+        seen.set(place, revision);
     });
 
     const list = async () => {
@@ -216,12 +252,13 @@ window.diptych = (() => {
 
     const open = (id) => inTurn(async () => {
         const record = await store('readonly', (records) => records.get(id));
-        if (record) current = {id: record.id, revision: record.revision};
+        if (record) seen.set(id, record.revision);
+        copies.delete(id);
         return record ? record.data : '';
     });
 
     const forget = (id) => inTurn(() =>
         store('readwrite', (records) => id ? records.delete(id) : records.clear()));
 
-    return {listen, drawer, findCamera, startCamera, keep, list, open, forget, startAnew};
+    return {listen, drawer, findCamera, startCamera, keep, list, open, forget};
 })();

@@ -29,7 +29,7 @@ def attach(page: Page, *names: str) -> None:
     before = page.locator("#token-chip figure").count()
     files = [str(EXAMPLES / f"{name}.jpg") for name in names]
     page.locator("#message input[type=file]").set_input_files(files)
-    page.locator("#token-chip figcaption").nth(before + len(names) - 1).wait_for()
+    page.locator("#token-chip figure").nth(before + len(names) - 1).wait_for()
 
 
 def ask(page: Page, text: str) -> None:

@@ -334,8 +334,8 @@ def test_versions_that_are_not_there():
             *(lambda: session.choose(4, 1), lambda: session.choose(-1, 1)),
             *(lambda: session.retry(3), lambda: session.retry(-1)),
             *(lambda: session.send("x", at=4), lambda: session.send("x", at=-1)),
-            *(ChatSession(ScriptedBackend()).undo, ChatSession(ScriptedBackend()).retry),
-        ]
+        ],
+        "no_turns": [ChatSession(ScriptedBackend()).undo, ChatSession(ScriptedBackend()).retry],
     }
     for key, refusing in calls.items():
         assert [key_of(call) for call in refusing] == [key] * len(refusing)
@@ -575,6 +575,7 @@ def test_what_is_dropped_already_counts_no_more():
     session.drop_oldest(1)
     assert session.too_many_for(1000, 2000) == 1
     assert session.too_many_for(1001 - ANSWER_ROOM, 1000) == 2
+    assert session.too_many_for(1041 - ANSWER_ROOM, 1000) == 3
 
 
 # ---- one answer at a time ----
@@ -732,7 +733,9 @@ class SessionMachine(RuleBasedStateMachine):
     def undo(self) -> None:
         *before, fork, last = self.path()
         assert self.session.undo().text == last.question
-        fork.following = [node for node in fork.following if node.question != last.question]
+        fork.following = [
+            node for node in fork.following if node.following or node.question != last.question
+        ]
         fork.chosen = max(len(fork.following) - 1, 0)
         self.dropped = min(self.dropped, len(before))
 
@@ -756,3 +759,13 @@ class SessionMachine(RuleBasedStateMachine):
 
 SessionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=25)
 TestSessionMachine = SessionMachine.TestCase
+
+
+def test_undo_keeps_versions_that_were_gone_on_with():
+    session = ChatSession(ScriptedBackend(["one"], ["two"], ["three"]))
+    list(session.send("First?"))
+    list(session.send("Second?"))
+    list(session.retry(0))
+    assert [turn.answer for turn in session.turns] == ["three"]
+    assert session.undo().text == "First?"
+    assert [turn.answer for turn in session.turns] == ["one", "two"]

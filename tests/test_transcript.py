@@ -630,6 +630,12 @@ def test_answers_are_rendered():
     assert page.of("a") == [{"href": "https://example.org", "rel": "noopener noreferrer"}]
 
 
+def test_tags_in_answers_are_shown_as_text():
+    page = page_of("a <b onclick=f()>b</b> <form>")
+    assert not page.of("b") and not page.of("form")
+    assert "a <b onclick=f()>b</b> <form>" in page.text
+
+
 def test_thoughts_are_folded():
     page = page_of("<think>Fur, so</think>A cat.")
     assert len(page.of("details")) == 1

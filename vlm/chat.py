@@ -10,6 +10,7 @@ the conversation as it was. What was answered or asked before stays beside it, a
 
 import contextlib
 import random
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -89,6 +90,7 @@ class ChatSession:
     Attributes:
         dropped: so many of the oldest turns are shown but no longer sent.
         revision: grows with every answer that is kept.
+        key: names the conversation where it is kept, such as in a browser.
 
     Every method that asks or changes something raises RequestError while an answer runs.
     """
@@ -105,6 +107,7 @@ class ChatSession:
         self.start = start or Branch()
         self.dropped = 0
         self.revision = 0
+        self.key = secrets.token_hex(8)
         self._backend = backend
         self._max_images = max_images
         self._history: tuple[Message, ...] = ()
@@ -123,6 +126,16 @@ class ChatSession:
     def turns(self) -> tuple[Turn, ...]:
         """The turns that are shown, oldest first; `dropped` of them are no longer sent."""
         return tuple(branch.turn for branch in self.start.path() if branch.turn is not None)
+
+    @property
+    def images(self) -> set[Image]:
+        """Every image of the conversation, in all its versions."""
+        branches, found = [self.start], set()
+        while branches:
+            branch = branches.pop()
+            branches += branch.following
+            found |= set(branch.turn.question.images) if branch.turn else set()
+        return found
 
     @property
     def busy(self) -> bool:
@@ -166,8 +179,6 @@ class ChatSession:
         """
         if not text.strip() and not images:
             raise RequestError("empty_message")
-        if len(images) > self._max_images:
-            raise RequestError("too_many_images", got=len(images), limit=self._max_images)
         yield from self._ask(user_message(text, images), at, options, cancel)
 
     def retry(
@@ -203,13 +214,18 @@ class ChatSession:
             yield from self._run(messages, begun.options, cancel, keep)
 
     def undo(self) -> Message:
-        """Takes the last question back with all its answers, and returns it."""
+        """Takes the last question back with its answers, and returns it.
+
+        Versions that were gone on with, or that ask something else, stay and are shown then.
+        """
         self._refuse_if_busy()
         last = len(self.turns) - 1
         question = self._turn(last).question
         fork = self._fork(last)
         fork.following = [
-            branch for branch in fork.following if branch.turn and branch.turn.question != question
+            branch
+            for branch in fork.following
+            if branch.following or (branch.turn and branch.turn.question != question)
         ]
         fork.chosen = max(len(fork.following) - 1, 0)
         self.dropped = min(self.dropped, last)
@@ -267,6 +283,8 @@ class ChatSession:
         options = options or GenerationOptions()
         if options.seed is None:
             options = replace(options, seed=random.randrange(2**32))
+        if len(question.images) > self._max_images:
+            raise RequestError("too_many_images", got=len(question.images), limit=self._max_images)
         with self._answering():
             at = len(self.turns) if at is None else at
             fork, system_prompt = self._fork(at), self.system_prompt
@@ -334,6 +352,8 @@ class ChatSession:
 
     def _turn(self, index: int) -> Turn:
         turns = self.turns
+        if not turns:
+            raise RequestError("no_turns")
         if not 0 <= index < len(turns):
             raise RequestError("no_such_turn", got=index + 1, limit=len(turns))
         return turns[index]

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import gradio as gr
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
@@ -25,10 +26,12 @@ class Served:
     Attributes:
         address: of the page.
         backend: what answers.
+        page: to be closed before its time.
     """
 
     address: str
     backend: ScriptedBackend
+    page: gr.Blocks
 
 
 @pytest.fixture
@@ -38,11 +41,11 @@ def serve() -> Iterator[Callable[..., Served]]:
 
     def start(*script: Step, backend: Backend | None = None, **settings: object) -> Served:
         answers = backend or ScriptedBackend(list(script) or ["Yes."])
-        options = Settings(port=free_port(), **settings)
+        options = Settings(**{"port": free_port(), **settings})
         page = build_ui(DeferredBackend(lambda: answers), options)
         launch(page, options, prevent_thread_lock=True, quiet=True)
         pages.append(page)
-        return Served(f"http://127.0.0.1:{options.port}", answers)
+        return Served(f"http://127.0.0.1:{options.port}", answers, page)
 
     yield start
     for page in pages:

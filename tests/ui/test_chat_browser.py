@@ -108,7 +108,7 @@ def test_a_question_stopped_before_the_first_word_comes_back_into_the_box(serve,
     tab.find("#stop").click()
     expect(tab.box).to_have_value("Wait.")
     expect(tab.attached).to_have_count(1)
-    expect(tab.find("#examples")).to_be_visible()
+    expect(tab.find("#chat [data-testid=user]")).to_have_count(0)
 
 
 def test_an_answer_without_a_word_says_so(serve, open_tab):
@@ -140,7 +140,7 @@ def test_a_failed_turn_comes_back_into_the_box_and_is_no_answer(serve, open_tab)
     expect(tab.box).to_have_value("Too long?")
     expect(tab.attached).to_have_count(1)
     expect(tab.answers).to_have_count(0)
-    expect(tab.find("#examples")).to_be_visible()  # the conversation is as empty as before
+    expect(tab.find("#chat [data-testid=user]")).to_have_count(0)  # as empty as before
     tab.find("#message .submit-button").click()  # the same turn can be sent again as it stands
     expect(tab.find("#notice [role=alert]")).to_be_visible()
     assert sent_images(served) == ["red.png"]
@@ -180,6 +180,8 @@ def test_thirty_images_are_refused_with_both_numbers(serve, open_tab):
     served = serve("Yes.")
     tab = open_tab(served.address)
     tab.attach(*({**PNG, "name": f"{number}.png"} for number in range(30)))
+    expect(tab.attached.nth(7)).to_contain_text("16 tokens")
+    expect(tab.attached.nth(8)).to_contain_text("One too many: a message takes 8 images")
     tab.ask("All of these?")
     expect(tab.find("#notice [role=alert]")).to_contain_text("30 images in one message; at most 8")
     expect(tab.attached).to_have_count(30)

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.support.fakes import ScriptedBackend, photo_bytes
 from vlm.__main__ import load_command
-from vlm.backend import Finished, Usage
+from vlm.backend import Finished, Reason, Usage
 from vlm.commands import NAMES
 from vlm.errors import RequestError
 from vlm.settings import generation_options, parse_command
@@ -33,7 +33,7 @@ PRESS_UNSEEN = """facts => {
 """Presses a button that is not offered now, as a page that is behind its server might."""
 
 
-def ended(reason="stop", completion=1, prompt=20):
+def ended(reason: Reason = "stop", completion: int = 1, prompt: int = 20) -> Finished:
     return Finished(reason, Usage(prompt_tokens=prompt, completion_tokens=completion))
 
 

@@ -116,7 +116,7 @@ def test_chips_name_what_was_changed_and_only_that(language):
     assert "&lt;END&gt;" in drawn
     assert say("knob.tiles", language) + " 1 ×" in drawn
     assert f"{say('knob.thumbnail', language)} {say('knob.off', language)} ×" in drawn
-    assert "very very very…" in drawn
+    assert "…" in drawn
 
 
 # ---- opening and closing ----
@@ -367,11 +367,8 @@ def test_another_language_says_everything_in_the_drawer_anew(served, open_tab):
     expect(tab.find("#stop-texts")).to_contain_text(say("option.stop.info", "zh"))
     expect(tab.find("#settings-title")).to_have_text("设置")
     words = tab.find("#settings").inner_text()
-    assert not [
-        each
-        for each in ("Temperature", "default", "Stop texts", "Images", "tokens")
-        if each in words
-    ]
+    for english in ("Temperature", "default", "Stop texts", "Images", "tokens"):
+        assert english not in words
 
 
 @pytest.mark.browser

@@ -5,6 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio.utils import get_upload_folder
 from playwright.sync_api import expect
@@ -228,3 +229,96 @@ def test_clear_my_data_leaves_nothing(talked):
     names = tab.page.evaluate("Object.keys(localStorage)")
     assert [name for name in names if name.startswith("diptych-")] == []
     assert not [path for path in before if path.exists()]
+
+
+def stored(tab):
+    """What lies in the browser: title -> how often."""
+    titles = [record["title"] for record in tab.page.evaluate("window.diptych.list()")]
+    return {title: titles.count(title) for title in titles}
+
+
+def keep_one(tab):
+    tab.find("#keep input").check()
+    expect(tab.find("#kept li")).to_have_count(1)
+
+
+def ask_about_something_else(tab):
+    """Another question and its answer, so that whatever was to be kept by now is kept."""
+    tab.page.keyboard.press("Escape")
+    tab.ask("Something else?")
+    tab.wait_for_answer()
+
+
+def test_what_was_cleared_is_not_kept_again(talked):
+    _, tab, _ = talked
+    keep_one(tab)
+    tab.find("#forget").click()
+    told(tab, "Everything of this visit is gone")
+    tab.page.wait_for_function("async () => (await window.diptych.list()).length === 0")
+    tab.find("#keep input").check()  # nothing has been said since
+    tab.find("#keep input").uncheck()
+    ask_about_something_else(tab)
+    assert stored(tab) == {}
+
+
+def test_a_new_conversation_is_kept_beside_the_old_one(talked):
+    _, tab, _ = talked
+    keep_one(tab)
+    tab.page.keyboard.press("Escape")
+    tab.find("#clear").click()
+    expect(tab.answers).to_have_count(0)
+    tab.find("#notice [data-act=bring_back]").click()
+    expect(tab.answers).to_have_count(1)
+    tab.find("#clear").click()
+    expect(tab.answers).to_have_count(0)
+    ask_about_something_else(tab)
+    expect(tab.find("#kept li")).to_have_count(2)
+    assert stored(tab) == {"What is this?": 1, "Something else?": 1}
+
+
+def test_an_import_leaves_the_kept_conversation_alone(talked, open_tab):
+    served, _, data = talked
+    tab = open_tab(served.address)
+    tab.ask("Mine.")
+    tab.wait_for_answer()
+    open_drawer(tab)
+    keep_one(tab)
+    import_file(tab, data)
+    told(tab, "is open again")
+    expect(tab.find("#kept li")).to_have_count(2)
+    assert stored(tab) == {"Mine.": 1, "What is this?": 1}
+
+
+def test_nothing_more_is_kept_once_it_is_switched_off(talked):
+    _, tab, _ = talked
+    keep_one(tab)
+    tab.find("#kept [data-act=delete_kept]").click()
+    expect(tab.find("#kept li")).to_have_count(0)
+    tab.find("#keep input").uncheck()
+    ask_about_something_else(tab)
+    assert stored(tab) == {}
+
+
+def test_one_visitor_who_leaves_takes_no_picture_from_another(serve, open_tab):
+    served = serve("A cat.")
+    first, second = open_tab(served.address), open_tab(served.address)
+    for tab in (first, second):
+        tab.find(".example").first.click()
+        tab.wait_for_answer()
+    second.attach("assets/examples/cat.jpg")  # the same bytes and name as the example's own
+    picture = first.find("#chat [data-testid=user] img").get_attribute("src")
+    open_drawer(second)
+    second.find("#forget").click()
+    told(second, "Everything of this visit is gone")
+    assert httpx.get(picture).status_code == 200
+    example = open_tab(served.address).find(".example img").first.get_attribute("src")
+    assert httpx.get(example).status_code == 200
+
+
+def test_clear_my_data_takes_exported_files_along(talked):
+    _, tab, _ = talked
+    exported = set(Path(get_upload_folder()).glob("*/conversation.zip"))
+    assert exported
+    tab.find("#forget").click()
+    told(tab, "Everything of this visit is gone")
+    assert len(exported & set(Path(get_upload_folder()).glob("*/conversation.zip"))) < len(exported)

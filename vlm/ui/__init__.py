@@ -19,6 +19,8 @@ PANELS: dict[str, Callable[[Context], None]] = {"chat": chat_panel.build}
 
 def build_ui(backend: DeferredBackend, settings: Settings) -> gr.Blocks:
     """The whole page; nothing is loaded yet. Start it with `launch`."""
+    # From where they are: copies among the uploads would go when a visitor's equal upload goes.
+    gr.set_static_paths([ASSETS / "examples"])
     with gr.Blocks(
         title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)
     ) as page:

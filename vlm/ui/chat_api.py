@@ -8,7 +8,7 @@ import gradio as gr
 
 from vlm.backend import TextDelta
 from vlm.chat import ChatSession
-from vlm.errors import VLMError
+from vlm.errors import RequestError, VLMError
 from vlm.images import open_image
 from vlm.settings import GenerationOptions
 from vlm.ui.context import Context
@@ -34,7 +34,10 @@ def serve(context: Context) -> None:
         cancel = threading.Event()
         try:
             said = messages_from_json(history or [], limits)
-            images = [open_image(path, limits=limits) for path in message.get("files") or []]
+            files, most = message.get("files") or [], context.settings.max_images
+            if len(files) > most:  # told before any of them is decoded
+                raise RequestError("too_many_images", got=len(files), limit=most)
+            images = [open_image(path, limits=limits) for path in files]
             session = ChatSession.resume(
                 context.backend, said, max_images=context.settings.max_images
             )

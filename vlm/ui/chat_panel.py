@@ -14,14 +14,14 @@ import gradio as gr
 from vlm.backend import Progress
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
-from vlm.messages import Image, Message, user_message
-from vlm.report import progress_words, reproduce_command
-from vlm.settings import GenerationOptions
+from vlm.messages import Image, user_message
+from vlm.report import progress_words
 from vlm.strings import say
 from vlm.ui import chat_api, chat_view, frame
+from vlm.ui.chat_display import Display
 from vlm.ui.chat_parts import build_parts
 from vlm.ui.composer import Composer
-from vlm.ui.context import QUIET, RUNNING, Context, Draft, Updates, Visit
+from vlm.ui.context import QUIET, RUNNING, Context, Draft, Updates, Visit, action_button
 from vlm.ui.transfer import Transfer, way_back
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ class ChatPanel:
         self.context = context
         self.parts = build_parts(context)
         self.composer = Composer(context, self.parts)
-        self.transfer = Transfer(context, self.parts, self.at_rest)
+        self.display = Display(context, self.parts, self.composer)
+        self.transfer = Transfer(context, self.parts, self.display.at_rest)
         self.acts: dict[str, Callable[[Draft, Facts], Iterator[Updates]]] = {
             "send": self.send,
             "example": self.example,
@@ -72,21 +73,16 @@ class ChatPanel:
             button.click(self.on("example", name=name), inputs, shown, **RUNNING)
         for name in ("retry", "continue", "undo", "edit", "clear"):
             buttons[name].click(self.on(name), inputs, shown, **RUNNING)
-        buttons["clear"].click(None, js="() => window.diptych.startAnew()")
-        parts.box.input(
+        parts.box.change(
             self.remember, [parts.box, visit], None, trigger_mode="always_last", **QUIET
         )
         buttons["stop"].click(self.stop, [visit], None, **QUIET)
         buttons["settings"].click(None, js="() => window.diptych.drawer()")
-        parts.channel.click(
-            self.hear,
-            inputs,
-            [*shown, self.context.model_status],  # pyright: ignore
-            **RUNNING,
-        )
-        self.composer.connect(inputs)
         outputs = list(dict.fromkeys([*shown, *parts.drawer.outputs]))
-        self.context.refreshers.append((self.refresh, inputs, outputs))
+        heard = [*outputs, self.context.model_status]
+        parts.channel.click(self.hear, inputs, heard, **RUNNING)
+        self.composer.connect(inputs)
+        self.context.refreshers.append((self.display.refresh, inputs, outputs))
 
     # ---- from an event to what is done about it ----
 
@@ -94,8 +90,11 @@ class ChatPanel:
         """A handler of Gradio that does `act`."""
 
         def handler(
-            value: dict[str, Any], visit: Visit, language: str, *controls: Any
+            value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
         ) -> Iterator[Updates]:
+            if visit is None:
+                yield self._gone(language)
+                return
             yield from self._do(act, Draft(value or {}, visit, language, controls), facts)
 
         return handler
@@ -104,14 +103,22 @@ class ChatPanel:
         self,
         event: gr.EventData,
         value: dict[str, Any],
-        visit: Visit,
+        visit: Visit | None,
         language: str,
         *controls: Any,
     ) -> Iterator[Updates]:
         """A button in HTML was pressed."""
+        if visit is None:
+            yield self._gone(language)
+            return
         facts = {name: str(fact) for name, fact in event._data.items()}
         draft = Draft(value or {}, visit, language, controls)
         yield from self._do(facts.get("act", ""), draft, facts)
+
+    def _gone(self, language: str) -> Updates:
+        """The page is older than the program, which knows nothing of its visit."""
+        reload = action_button("reload", say("way.reload", language))
+        return {self.parts.notice: chat_view.card(say("visit.gone", language), reload, language)}
 
     def _do(self, act: str, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Does it; what fails is said, and loses nothing."""
@@ -132,12 +139,11 @@ class ChatPanel:
     def _failed(self, act: str, draft: Draft, facts: Facts, error: VLMError) -> Updates:
         """Why, with ways on; the conversation as it was, and the question back in the box."""
         visit, language = draft.visit, draft.language
-        repeats = act in ("example", "retry", "continue", "address_add")
-        again = {**facts, "act": act} if repeats else {"act": "send"}
+        again = {**facts, "act": act} if act in REPEATED else {"act": "send"}
         card = chat_view.error_card(error, visit.session, language, again)
         if visit.busy:  # another answer runs: it is not touched
             return {self.parts.notice: card}
-        failed = {**self.at_rest(visit, language), self.parts.notice: card}
+        failed = {**self.display.at_rest(visit, language), self.parts.notice: card}
         if act in ("send", "example"):
             failed[self.parts.box] = gr.update(value=_with_typed(draft), submit_btn=True)
         return failed
@@ -160,13 +166,19 @@ class ChatPanel:
         session, at, kept = visit.session, visit.editing, visit.session.revision
         with visit.answering():
             system_prompt, options = self.parts.drawer.options(draft.controls)
-            said = self.rows(visit, language, at)
+            most = self.context.settings.max_images
+            if len(draft.files) > most:  # told before any of them is decoded
+                raise RequestError("too_many_images", got=len(draft.files), limit=most)
+            said = self.display.rows(visit, language, at)
             visit.drawn, visit.typed = None, {}
             yield {
-                **self._running(),
+                **self.display.running(),
                 self.parts.box: gr.update(value=None, submit_btn=False),
                 self.parts.attached: "",
-                self.parts.chat: [*said, *self._question(user_message(draft.text), options, draft)],
+                self.parts.chat: [
+                    *said,
+                    *self.display.question(user_message(draft.text), options, draft),
+                ],
             }
             images: list[Image] = []
             for number, path in enumerate(draft.files, 1):
@@ -175,7 +187,10 @@ class ChatPanel:
                 images.append(visit.open(path, self.context.settings.image_limits))
             session.system_prompt = system_prompt
             events = session.send(draft.text, images, options, visit.cancel, at=at)
-            shown = [*said, *self._question(user_message(draft.text, images), options, draft)]
+            shown = [
+                *said,
+                *self.display.question(user_message(draft.text, images), options, draft),
+            ]
             yield from self._stream(draft, session, shown, chat_view.replies(events, language))
         ended: Updates = {}
         if visit.session is session and session.revision == kept:  # stopped before the first word
@@ -199,13 +214,14 @@ class ChatPanel:
         with visit.answering():
             system_prompt, options = self.parts.drawer.options(draft.controls)
             index = int(facts.get("turn", len(session.turns) - 1))
+            visit.editing = None  # what stands in the box is sent as a new turn then
             session.system_prompt = system_prompt
             events = session.retry(index, options, visit.cancel)
             # Empty where there is no such turn: the session will say so.
             asked = session.turns[index : index + 1]
-            question = self._question(asked[0].question, options, draft) if asked else []
-            shown = [*self.rows(visit, language, index), *question]
-            yield {**self._running(), self.parts.chat: shown}
+            question = self.display.question(asked[0].question, options, draft) if asked else []
+            shown = [*self.display.rows(visit, language, index), *question]
+            yield {**self.display.running(), self.parts.chat: shown}
             yield from self._stream(draft, session, shown, chat_view.replies(events, language))
         yield self._ended(draft)
 
@@ -214,9 +230,9 @@ class ChatPanel:
         visit, language = draft.visit, draft.language
         session = visit.session
         with visit.answering():
-            shown = self.rows(visit, language)[:-1]
+            shown = self.display.rows(visit, language)[:-1]
             answer = session.turns[-1].answer if session.turns else ""
-            yield {**self._running()}
+            yield {**self.display.running()}
             replies = chat_view.replies(session.go_on(visit.cancel), language, answer)
             yield from self._stream(draft, session, shown, replies)
         yield self._ended(draft)
@@ -241,7 +257,7 @@ class ChatPanel:
         """
         if draft.visit.busy:
             return gr.skip()
-        return {**self.at_rest(draft.visit, draft.language), **(more or {})}
+        return {**self.display.at_rest(draft.visit, draft.language), **(more or {})}
 
     def edit(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Puts a question back into the box, with its images, to be asked otherwise."""
@@ -269,7 +285,7 @@ class ChatPanel:
         question = draft.visit.session.undo()
         draft.visit.editing = None
         yield {
-            **self.at_rest(draft.visit, draft.language),
+            **self.display.at_rest(draft.visit, draft.language),
             **self.composer.put(draft.visit, question),
             self.parts.notice: "",
         }
@@ -278,12 +294,13 @@ class ChatPanel:
         """Shows another version of a turn."""
         draft.visit.session.choose(int(facts["turn"]), int(facts["version"]))
         draft.visit.editing = None
-        yield self.at_rest(draft.visit, draft.language)
+        yield self.display.at_rest(draft.visit, draft.language)
 
     def drop(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Sends the oldest turns no longer."""
         draft.visit.session.drop_oldest(int(facts["count"]))
-        yield {**self.at_rest(draft.visit, draft.language), self.parts.notice: ""}
+        draft.visit.editing = None
+        yield {**self.display.at_rest(draft.visit, draft.language), self.parts.notice: ""}
 
     def clear(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """A new conversation; the one before can be brought back."""
@@ -291,7 +308,7 @@ class ChatPanel:
         visit.begin(self.context.new_session())
         words, back = say("clear.done", language), way_back(visit, language)
         card = chat_view.card(words, back, language, "note") if back else ""
-        yield {**self.at_rest(visit, language), self.parts.notice: card}
+        yield {**self.display.at_rest(visit, language), self.parts.notice: card}
 
     def load(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Tries once more to load the model."""
@@ -299,94 +316,32 @@ class ChatPanel:
         yield {self.parts.notice: ""}
         for words in frame.watch_model(self.context, draft.language):
             yield {self.context.model_status: words}
+        yield self.display.refresh(draft.value, draft.visit, draft.language, *draft.controls)
 
-    def remember(self, value: dict[str, Any] | None, visit: Visit) -> None:
+    def remember(self, value: dict[str, Any] | None, visit: Visit | None) -> None:
         """What stands in the box, for an answer that fails and has to give its question back."""
-        visit.typed = value or {}
+        if visit is not None:
+            visit.typed = value or {}
 
-    def stop(self, visit: Visit) -> None:
+    def stop(self, visit: Visit | None) -> None:
         """Ends the answer that runs; what is written of it stays."""
-        visit.cancel.set()
-
-    # ---- what is shown ----
-
-    def rows(self, visit: Visit, language: str, upto: int | None = None) -> list[chat_view.Row]:
-        """The conversation, or its first turns, as the Chatbot takes it."""
-        return chat_view.rows(visit, language, self._layouts(visit), upto)
-
-    def _question(
-        self, message: Message, options: GenerationOptions, draft: Draft
-    ) -> list[chat_view.Row]:
-        layouts = self._layouts(draft.visit)
-        return chat_view.question(message, options, draft.visit, draft.language, layouts)
-
-    def _layouts(self, visit: Visit) -> chat_view.Layouts:
-        return lambda image, options: self.context.image_layout(visit, image, options)
-
-    def _running(self) -> Updates:
-        """While an answer runs: Stop in the place of Send, and nothing to get in its way."""
-        buttons = self.parts.buttons
-        hidden = {buttons[name]: gr.update(interactive=False) for name in TURN_BUTTONS}
-        return {
-            self.parts.examples: gr.update(visible=False),
-            self.parts.stats: "",
-            self.parts.notice: "",
-            self.parts.editing: "",
-            self.parts.box: gr.update(submit_btn=False),
-            **hidden,
-            buttons["stop"]: gr.update(interactive=True),
-        }
-
-    def at_rest(self, visit: Visit, language: str) -> Updates:
-        """The conversation as it stands, and a box that can send."""
-        session, parts = visit.session, self.parts
-        turns = session.turns
-        usable = {name: bool(turns) for name in TURN_BUTTONS}
-        usable["continue"] = bool(turns) and turns[-1].unfinished
-        editing = "" if visit.editing is None else chat_view.editing_note(visit.editing, language)
-        return {
-            parts.chat: self.rows(visit, language),
-            parts.examples: gr.update(visible=not turns),
-            parts.stats: self._stats(session, language),
-            parts.meter: self.composer.meter(visit, language),
-            parts.editing: editing,
-            parts.box: gr.update(submit_btn=True),
-            parts.buttons["stop"]: gr.update(interactive=False),
-            **{parts.buttons[name]: gr.update(interactive=can) for name, can in usable.items()},
-        }
-
-    def _stats(self, session: ChatSession, language: str) -> str:
-        """The numbers of the last answer, and how to get it again."""
-        if not session.turns:
-            return ""
-        number, turn = len(session.turns), session.turns[-1]
-        command = reproduce_command(turn, self.context.settings, number=number)
-        note = say("stats.reproduce.export", language, name="conversation.zip")
-        return chat_view.stats(turn, command, note if number > 1 else "", language)
-
-    def refresh(
-        self, value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
-    ) -> Updates:
-        """Everything anew: the words are in another language, or the model is there now."""
-        if visit is None:  # the page has not arrived yet
-            return gr.skip()
-        draft = Draft(value or {}, visit, language, controls)
-        still = {} if visit.busy else self.at_rest(visit, language)
-        defaults = {}
-        if self.context.backend.state == "ready":
-            able = self.context.backend.capabilities()
-            defaults = self.parts.drawer.show_defaults(able, language)
-        return {**still, **defaults, **self.composer.drawn(draft)}
+        if visit is not None:
+            visit.cancel.set()
 
 
 def _with_typed(draft: Draft) -> dict[str, Any]:
     """What was in the box when the answer began, and what came into it since."""
     since = draft.visit.typed
-    words = [words for words in (draft.text, since.get("text")) if words]
-    return {"text": "\n\n".join(words), "files": [*draft.files, *(since.get("files") or [])]}
+    typed = since.get("text") or ""
+    if draft.text.startswith(typed):  # what was sent, told of late
+        typed = ""
+    later = [path for path in since.get("files") or [] if path not in draft.files]
+    words = [words for words in (draft.text, typed) if words]
+    return {"text": "\n\n".join(words), "files": [*draft.files, *later]}
 
 
-TURN_BUTTONS = ("continue", "retry", "edit", "undo", "clear")
+REPEATED = ("example", "retry", "continue", "address_add")
+"""What "Try again" repeats as it was; for everything else the box is sent again."""
 
 WHEN_AT_REST = ("edit", "undo", "choose", "drop")
 """What is not done while an answer runs."""

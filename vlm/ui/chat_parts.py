@@ -61,6 +61,7 @@ class Parts:
             self.box,
             *self.buttons.values(),
             *self.drawer.controls,
+            self.drawer.problem,
             self.kept,
         ]
 

@@ -12,12 +12,13 @@ import gradio as gr
 from vlm.backend import Event, Finished, ImageLayout, Progress, TextDelta
 from vlm.chat import ChatSession, Turn
 from vlm.errors import VLMError
-from vlm.markup import readable, split_thinking
+from vlm.markup import readable, split_thinking, without_pictures
 from vlm.messages import Image, Message
 from vlm.report import context_words, end_words, figures, progress_words
 from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
 from vlm.ui.context import Visit, action_button, copy_button
+from vlm.ui.drawer import problem_words
 
 Row = dict[str, Any]
 Layouts = Callable[[Image, GenerationOptions], ImageLayout | None]
@@ -63,7 +64,7 @@ def question(
             for number, image in enumerate(message.images, 1)
         ]
         content.append(_html(f'<ol class="sent">{"".join(lines)}</ol>'))
-    content += [message.text] if message.text.strip() else []
+    content += [without_pictures(message.text)] if message.text.strip() else []
     return [{"role": "user", "content": content}] if content else []
 
 
@@ -122,6 +123,8 @@ def _drawn(answer: str, complete: bool, language: str) -> str:
     if not thoughts:
         return readable(said)
     title = say("answer.thoughts" if complete or said else "answer.thinking", language)
+    if thoughts.count("```") % 2:  # code that is left open would swallow the answer
+        thoughts += "\n```"
     folded = f"<details><summary>{html.escape(title)}</summary>\n\n{readable(thoughts)}\n\n"
     return f"{folded}</details>\n\n{readable(said)}"
 
@@ -190,7 +193,12 @@ def stats(turn: Turn | None, command: str, note: str, language: str) -> str:
 
 
 def meter(session: ChatSession, limit: int | None, draft_tokens: int, language: str) -> str:
-    """How much of the model's context is used, and what to do when little is left."""
+    """How much of the model's context is used, and what to do when little is left.
+
+    Args:
+        limit: of the model; None where it is not known.
+        draft_tokens: that the box adds to what was said.
+    """
     if limit is None or not session.turns:
         return ""
     used = session.used_tokens + draft_tokens
@@ -254,7 +262,7 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
         return action_button("settings", say("way.settings", language))
     if key.startswith("image_"):
         return action_button("remove_broken", say("way.remove_broken", language))
-    if key in ("out_of_memory", "answer_broke_off", "model_closed", "unexpected", "busy"):
+    if key in ("out_of_memory", "answer_broke_off", "model_closed", "unexpected"):
         words = say("way.send" if again["act"] == "send" else "way.retry", language)
         return action_button(words=words, **again)
     if key in MODEL_ERRORS:
@@ -279,7 +287,9 @@ def error_card(
     error: VLMError, session: ChatSession, language: str, again: Mapping[str, str]
 ) -> str:
     """The card of an error, with its ways on."""
-    return card(error_text(error, language), ways_on(error, session, language, again), language)
+    is_number = error.key in ("option_type", "option_out_of_range")
+    words = problem_words(error, language) if is_number else error_text(error, language)
+    return card(words, ways_on(error, session, language, again), language)
 
 
 def editing_note(index: int, language: str) -> str:

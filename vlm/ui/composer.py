@@ -5,11 +5,11 @@ when images in it are moved or removed.
 """
 
 import base64
-import html
 import io
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -17,13 +17,14 @@ import gradio as gr
 from vlm.backend import ImageLayout
 from vlm.errors import ImageError, RequestError
 from vlm.fetch import fetch_image
-from vlm.images import ImageLimits, preview
+from vlm.images import preview
 from vlm.messages import Image, Message
+from vlm.settings import Settings
 from vlm.strings import error_text, say
 from vlm.ui import chat_view
 from vlm.ui.chat_parts import Parts
 from vlm.ui.chat_view import image_words
-from vlm.ui.context import QUIET, Context, Draft, Updates, Visit, action_button
+from vlm.ui.context import QUIET, Context, Draft, Updates, Visit, action_button, escaped
 from vlm.ui.drawer import chips, problem_words, shortened
 
 PRESETS = ("caption", "alt_text", "read_text", "describe", "table", "find", "compare")
@@ -66,10 +67,13 @@ class Composer:
             js="async (_, language) => [await window.diptych.findCamera(), language]",
             **QUIET,
         ).then(None, js="() => window.diptych.startCamera()")
-        parts.fetched.change(self.put_fetched, [parts.fetched, *inputs], parts.box, **QUIET)
-        parts.webcam.change(
-            self.add_photo, [parts.webcam, *inputs], [parts.box, parts.webcam], **QUIET
-        )
+        around = [
+            *(parts.attached, parts.presets, parts.offer, parts.changed, parts.meter),
+            parts.drawer.problem,
+        ]
+        filled = [parts.box, parts.webcam, *around]
+        parts.fetched.change(self.put_fetched, [parts.fetched, *inputs], filled, **QUIET)
+        parts.webcam.change(self.add_photo, [parts.webcam, *inputs], filled, **QUIET)
         gr.on(
             [
                 parts.box.change,
@@ -78,25 +82,26 @@ class Composer:
             ],
             self.look,
             inputs,
-            [
-                *(parts.attached, parts.presets, parts.offer, parts.changed, parts.meter),
-                parts.drawer.problem,
-            ],
+            around,
             trigger_mode="always_last",
             **QUIET,
         )
 
     # ---- drawing ----
 
-    def look(self, value: dict[str, Any], visit: Visit, language: str, *controls: Any) -> Updates:
+    def look(
+        self, value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
+    ) -> Updates:
         """The box or the drawer has changed."""
+        if visit is None:  # the program was started anew; what is pressed next says so
+            return gr.skip()
         return self.drawn(Draft(value or {}, visit, language, controls))
 
     def drawn(self, draft: Draft) -> Updates:
         """What stands around the box: changed options, images, prompts, an offer, the meter."""
         parts, visit, language = self.parts, draft.visit, draft.language
         system_prompt, options, wrong = parts.drawer.read(draft.controls)
-        problems = [_text(problem_words(error, language)) for error in wrong]
+        problems = [escaped(problem_words(error, language)) for error in wrong]
         changed = chips(system_prompt, options, language)
         updates: Updates = {
             parts.changed: "".join(map(_wrong(language), problems)) + changed,
@@ -106,16 +111,17 @@ class Composer:
         subject = (subject, self.context.backend.state)
         if subject != visit.drawn:
             visit.drawn = subject
-            visit.keep_only(draft.files)
             markup, visit.draft_tokens = attached(
                 draft.files,
                 visit,
-                self.limits,
+                self.context.settings,
                 language,
                 lambda image: self.context.image_layout(visit, image, options),
             )
             updates[parts.attached] = markup
             updates[parts.meter] = self.meter(visit, language)
+        if not visit.busy:  # it may be about to send what has just left the box
+            visit.keep_only(draft.files)
         useful = bool(draft.files) or bool(visit.session.turns)
         updates[parts.presets] = presets(language) if useful else ""
         updates[parts.offer] = (
@@ -128,7 +134,10 @@ class Composer:
         if self.context.backend.state != "ready":
             return ""
         limit = self.context.backend.capabilities().context_length
-        return chat_view.meter(visit.session, limit, visit.draft_tokens, language)
+        more = visit.draft_tokens
+        if visit.editing is not None:  # the box takes the place of these turns
+            more -= sum(turn.tokens for turn in visit.session.turns[visit.editing :])
+        return chat_view.meter(visit.session, limit, more, language)
 
     # ---- changing the box ----
 
@@ -144,17 +153,21 @@ class Composer:
     def preset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """A prompt into the box, in place of the words there."""
         if facts["name"] in PRESETS:
-            yield self._box(say(f"preset.{facts['name']}.prompt", draft.language), draft.files)
+            yield self._box(
+                draft, say(f"preset.{facts['name']}.prompt", draft.language), draft.files
+            )
 
     def rearrange(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """An image moved earlier or later, or removed."""
         files = rearranged(draft.files, facts["act"], int(facts["number"]))
-        yield self._box(draft.text, files)
+        yield self._box(draft, draft.text, files)
 
     def remove_broken(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """Every file that is no picture, out of the box."""
         yield {
-            **self._box(draft.text, [path for path in draft.files if self._opens(path, draft)]),
+            **self._box(
+                draft, draft.text, [path for path in draft.files if self._opens(path, draft)]
+            ),
             self.parts.notice: "",
         }
 
@@ -168,14 +181,14 @@ class Composer:
     def keep_first(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """As many images as a message may have."""
         files = draft.files[: int(facts["count"])]
-        yield {**self._box(draft.text, files), self.parts.notice: ""}
+        yield {**self._box(draft, draft.text, files), self.parts.notice: ""}
 
     def add_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """The picture at an address into the box, in place of the address."""
         if self.context.settings.hosted:
             raise RequestError("address_when_hosted")
         address = facts["address"]
-        waiting = _text(say("address.fetching", draft.language, address=shortened(address, 72)))
+        waiting = escaped(say("address.fetching", draft.language, address=shortened(address, 72)))
         yield {
             self.parts.offer: f'<div class="offer" role="status">{waiting}</div>',
             self.parts.notice: "",
@@ -201,7 +214,7 @@ class Composer:
             return gr.skip()
         address, path, _ = fetched
         draft = Draft(value or {}, visit, language, controls)
-        return self._box(without(draft.text, address), [*draft.files, path])
+        return self._box(draft, without(draft.text, address), [*draft.files, path])
 
     def leave_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """The address stays text."""
@@ -234,18 +247,20 @@ class Composer:
             return gr.skip()
         draft = Draft(value or {}, visit, language, controls)
         return {
-            **self._box(draft.text, [*draft.files, photo]),
+            **self._box(draft, draft.text, [*draft.files, photo]),
             self.parts.webcam: gr.update(value=None, visible=False),
         }
 
-    def _box(self, text: str, files: Sequence[str]) -> Updates:
-        return {self.parts.box: gr.update(value={"text": text, "files": list(files)})}
+    def _box(self, draft: Draft, text: str, files: Sequence[str]) -> Updates:
+        """The box filled anew, and what stands around it: it does not always tell of a change."""
+        value = {"text": text, "files": list(files)}
+        return {self.parts.box: gr.update(value=value), **self.drawn(replace(draft, value=value))}
 
 
 def attached(
     paths: Sequence[str],
     visit: Visit,
-    limits: ImageLimits,
+    settings: Settings,
     language: str,
     layout_of: Callable[[Image], ImageLayout | None],
 ) -> tuple[str, int]:
@@ -253,24 +268,25 @@ def attached(
     chips, tokens = [], 0
     for number, path in enumerate(paths, 1):
         try:
-            image = visit.open(path, limits)
+            if number > settings.max_images:  # not even decoded: there may be hundreds
+                raise ImageError("one_too_many", limit=settings.max_images)
+            image = visit.open(path, settings.image_limits)
         except ImageError as error:
-            inside = (
-                f'<span class="broken" role="alert">{_text(error_text(error, language))}</span>'
-            )
+            words = escaped(error_text(error, language))
+            inside = f'<span class="broken" role="alert">{words}</span>'
         else:
             layout = layout_of(image)
             tokens += layout.placeholders if layout else 0
             inside = (
                 f'<img src="{_thumbnail(image)}" alt="">'
-                f"<figcaption>{_text(image_words(number, image, layout, language))}</figcaption>"
+                f"<figcaption>{escaped(image_words(number, image, layout, language))}</figcaption>"
             )
         chips.append(
             f'<figure class="attached">{inside}{_buttons(number, len(paths), language)}</figure>'
         )
     if not chips:
         return "", 0
-    label = _text(say("image.attached", language))
+    label = escaped(say("image.attached", language))
     return f'<div class="strip" role="group" aria-label="{label}">{"".join(chips)}</div>', tokens
 
 
@@ -302,7 +318,7 @@ def presets(language: str) -> str:
         action_button("preset", say(f"preset.{name}", language), name=name, style="preset")
         for name in PRESETS
     ]
-    label = _text(say("preset.list", language))
+    label = escaped(say("preset.list", language))
     return f'<div class="presets" role="group" aria-label="{label}">{"".join(buttons)}</div>'
 
 
@@ -314,7 +330,7 @@ def offer(text: str, visit: Visit, language: str) -> str:
     shown = shortened(found, 72)
     buttons = action_button("address_add", say("address.add", language), address=found)
     buttons += action_button("address_leave", say("address.leave", language), address=found)
-    words = _text(say("address.offer", language, address=shown))
+    words = escaped(say("address.offer", language, address=shown))
     ways = f'<span class="ways">{buttons}</span>'
     return f'<div class="offer" role="status"><span>{words}</span> {ways}</div>'
 
@@ -344,7 +360,3 @@ def _thumbnail(image: Image) -> str:
     file = io.BytesIO()
     preview(image, THUMBNAIL_SIDE).save(file, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _text(words: str) -> str:
-    return html.escape(words, quote=True)

@@ -2,15 +2,16 @@
 
 import contextlib
 import html
+import secrets
+import shutil
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 
 from vlm.backend import DeferredBackend, ImageLayout
@@ -74,6 +75,8 @@ class Visit:
         left_as_text: addresses that were offered as images and declined.
         layouts: what the model gets of an image, by its hash and the options for images.
         draft_tokens: visual tokens of the images in the box.
+        files: what it has uploaded.
+        folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
     """
 
@@ -89,7 +92,8 @@ class Visit:
     draft_tokens: int = 0
     drawn: object = None
     _opened: dict[str, Image] = field(default_factory=dict)
-    _files: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
     _previews: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -121,35 +125,47 @@ class Visit:
 
     def open(self, path: str, limits: ImageLimits) -> Image:
         """The picture in a file of this visit, decoded once. Raises ImageError."""
-        if path not in self._opened:
-            self._files.add(path)
-            self._opened[path] = open_image(path, limits=limits)
-        return self._opened[path]
+        image = self._opened.get(path)
+        if image is None:
+            self.files.add(path)
+            self._opened[path] = image = open_image(path, limits=limits)
+        return image
 
     def path(self, image: Image) -> str:
         """A small copy without metadata, for the page. `open` of it gives the picture itself."""
         path = self._previews.get(image.sha256)
         if path is None or not Path(path).exists():  # old files are removed now and then
-            small = preview(image, PREVIEW_SIDE)
-            path = save_pil_to_cache(small, get_upload_folder(), name="photo")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = str(self.folder / f"{image.sha256[:16]}.webp")
+            preview(image, PREVIEW_SIDE).save(path)
             self._previews[image.sha256] = path
-        self._files.add(path)
         self._opened[path] = image
         return path
 
     def keep_only(self, paths: Sequence[str]) -> None:
-        """Forgets pictures that are neither in these files nor on the page."""
+        """Forgets pictures that are neither in these files nor in a conversation."""
+        sessions = [self.session, *([self.before] if self.before else [])]
+        known = {image.sha256 for session in sessions for image in session.images}
+        previews = self._previews.copy()  # an answer may be reading images at this moment
+        self._previews = {sha: path for sha, path in previews.items() if sha in known}
         kept = {*paths, *self._previews.values()}
-        self._opened = {path: self._opened[path] for path in self._opened if path in kept}
+        opened = self._opened.copy()
+        self._opened = {path: image for path, image in opened.items() if path in kept}
 
-    def forget(self) -> None:
-        """Stops what runs and removes every file of this visit."""
+    def forget(self, others: Collection[str]) -> None:
+        """Stops what runs and removes every file of this visit.
+
+        Args:
+            others: files that other visits use too: equal uploads are stored once.
+        """
         self.cancel.set()
-        for path in self._files:
-            if Path(path).is_relative_to(get_upload_folder()):
+        uploads = Path(get_upload_folder())
+        for path in self.files.difference(others):
+            if Path(path).is_relative_to(uploads):
                 with contextlib.suppress(OSError):
                     Path(path).unlink()
-        self._files.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.files.clear()
         self._opened.clear()
         self._previews.clear()
         self.layouts.clear()
@@ -207,7 +223,7 @@ class Context:
         self.language = gr.State("en")
         self.visit = gr.State(None)
         self.refreshers: list[Refresh] = []
-        self.model_status: gr.HTML | None = None
+        self.model_status: Any = None  # the header is built first, and sets it
         self._open: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()
 
     def new_session(self) -> ChatSession:
@@ -234,7 +250,12 @@ class Context:
         """Stops what runs for a page that was closed or reloaded, and removes its files."""
         visit = self._open.pop(request.session_hash or "", None)
         if visit is not None:
-            visit.forget()
+            self.forget(visit)
+
+    def forget(self, visit: Visit) -> None:
+        """Stops what runs for a visit, and removes its files unless others use them too."""
+        others = [other for other in self._open.values() if other is not visit]
+        visit.forget({path for other in others for path in other.files})
 
 
 def channel(root: str) -> gr.HTML:
@@ -256,8 +277,8 @@ def action_button(act: str, words: str, label: str = "", style: str = "", **fact
         style: class names.
         **facts: sent along.
     """
-    data = "".join(f' data-{name}="{_escaped(value)}"' for name, value in facts.items())
-    named = f' aria-label="{_escaped(label)}" title="{_escaped(label)}"' if label else ""
+    data = "".join(f' data-{name}="{escaped(value)}"' for name, value in facts.items())
+    named = f' aria-label="{escaped(label)}" title="{escaped(label)}"' if label else ""
     return (
         f'<button type="button" class="act {style}" data-act="{act}"{data}{named}>'
         f"{html.escape(words)}</button>"
@@ -267,10 +288,11 @@ def action_button(act: str, words: str, label: str = "", style: str = "", **fact
 def copy_button(text: str, words: str, done: str, style: str = "") -> str:
     """A button in HTML that copies a text, and says so."""
     return (
-        f'<button type="button" class="act {style}" data-copy="{_escaped(text)}" '
-        f'data-done="{_escaped(done)}">{html.escape(words)}</button>'
+        f'<button type="button" class="act {style}" data-copy="{escaped(text)}" '
+        f'data-done="{escaped(done)}">{html.escape(words)}</button>'
     )
 
 
-def _escaped(value: object) -> str:
-    return html.escape(str(value), quote=True)
+def escaped(value: object) -> str:
+    """Words as they may stand in HTML, also in an attribute."""
+    return html.escape(str(value))

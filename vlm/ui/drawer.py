@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from vlm.backend import Capabilities, ImageKnob
-from vlm.errors import RequestError
+from vlm.errors import RequestError, VLMError
 from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
 from vlm.ui.context import Context, action_button
@@ -167,15 +167,13 @@ def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
         for name, value in changed.items()
     ]
     for name, value in options.image_detail.items():
-        shown = say(f"knob.{'on' if value else 'off'}", language) if value in (True, False) else ""
-        is_switch = isinstance(value, bool)
-        buttons.append(
-            _chip(name, say(f"knob.{name}", language), shown if is_switch else value, language)
-        )
+        switch = say(f"knob.{'on' if value else 'off'}", language)
+        shown = switch if isinstance(value, bool) else value
+        buttons.append(_chip(name, say(f"knob.{name}", language), shown, language))
     return f'<div class="chips">{"".join(buttons)}</div>' if buttons else ""
 
 
-def problem_words(error: RequestError, language: str) -> str:
+def problem_words(error: VLMError, language: str) -> str:
     """What is wrong with a number, under the name that its field has."""
     name = str(error.facts.get("name", ""))
     label = say(f"knob.{name}" if name in KNOBS else f"option.{name}.label", language)

@@ -7,13 +7,11 @@ import base64
 import binascii
 import html
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
@@ -34,17 +32,18 @@ REMEMBER_KEEPING = "(keep) => localStorage.setItem('diptych-keep', keep ? '1' : 
 RESTORE_KEEPING = """async () => [
     localStorage.getItem('diptych-keep') === '1', JSON.stringify(await window.diptych.list())]"""
 KEEP = """async (record) => {
-    if (record) {
-        const {title, data} = JSON.parse(record);
-        await window.diptych.keep(title, data);
+    try {
+        if (record && localStorage.getItem('diptych-keep') === '1')
+            await window.diptych.keep(JSON.parse(record));
+        return JSON.stringify(await window.diptych.list());
+    } catch (error) {
+        return JSON.stringify({problem: error.name});
     }
-    return JSON.stringify(await window.diptych.list());
 }"""
 FORGET = """async () => {
     for (const name of Object.keys(localStorage))
         if (name.startsWith('diptych-')) localStorage.removeItem(name);
     await window.diptych.forget();
-    window.diptych.startAnew();
     return '[]';
 }"""
 
@@ -95,7 +94,7 @@ class Transfer:
             **QUIET,
         ).then(None, [record], [listing], js=KEEP)
         parts.keep.input(None, [parts.keep], None, js=REMEMBER_KEEPING)
-        listing.change(self.list_kept, [listing, language], parts.kept, **QUIET)
+        listing.change(self.listed, [listing, language], [parts.kept, parts.notice], **QUIET)
         self.context.page.load(None, None, [parts.keep, listing], js=RESTORE_KEEPING)
 
     # ---- files ----
@@ -114,10 +113,13 @@ class Transfer:
         if not visit.session.turns:
             card = chat_view.card(say("export.nothing", language), "", language, "note")
             return {self.parts.notice: card, self.parts.file: None}
-        folder = Path(get_upload_folder()) / secrets.token_hex(20)  # nobody else can guess it
-        folder.mkdir(parents=True)
-        path = folder / f"{FILE_NAME}.{kind}"
-        path.write_bytes(write(self._conversation(visit)))
+        try:
+            data = write(self._conversation(visit))
+        except VLMError as error:
+            return {self.parts.notice: _failure(error, language), self.parts.file: None}
+        visit.folder.mkdir(parents=True, exist_ok=True)
+        path = visit.folder / f"{FILE_NAME}.{kind}"
+        path.write_bytes(data)
         return {self.parts.file: str(path), self.parts.notice: ""}
 
     def _conversation(self, visit: Visit) -> Conversation:
@@ -134,8 +136,7 @@ class Transfer:
             data = Path(path).read_bytes()
             return self._open(data, visit, language)
         except VLMError as error:
-            card = chat_view.card(error_text(error, language), "", language)
-            return {self.parts.notice: card}
+            return {self.parts.notice: _failure(error, language)}
         finally:
             Path(path).unlink(missing_ok=True)
 
@@ -143,7 +144,7 @@ class Transfer:
         settings = self.context.settings
         limits = settings.conversation_limits
         kept = from_zip(data, limits=limits, max_bytes=limits.file_bytes)
-        if visit.session.busy:
+        if visit.busy:
             raise RequestError("busy")
         session = ChatSession(
             self.context.backend,
@@ -171,22 +172,31 @@ class Transfer:
 
     def record(self, keep: bool, visit: Visit | None, language: str) -> Updates:
         """What the browser is to keep, as JSON; empty for nothing."""
-        if not keep or visit is None or visit.session.busy or not visit.session.turns:
-            return gr.skip()
-        data = to_zip(self._conversation(visit))
+        if not keep or visit is None or visit.busy or not visit.session.turns:
+            return {self._record: ""}
+        try:
+            data = to_zip(self._conversation(visit))
+        except VLMError as error:
+            return {self._record: "", self.parts.notice: _failure(error, language)}
         if len(data) > KEPT_BYTES:
             sizes = {"got": byte_words(len(data)), "limit": byte_words(KEPT_BYTES)}
             words = say("keep.too_large", language, **sizes)
-            return {self.parts.notice: chat_view.card(words, "", language, "note")}
+            card = chat_view.card(words, "", language, "note")
+            return {self._record: "", self.parts.notice: card}
         title = shortened(visit.session.turns[0].question.text, 60) or "…"
-        return {self._record: json.dumps({"title": title, "data": base64.b64encode(data).decode()})}
+        record = {"id": visit.session.key, "title": title}
+        return {self._record: json.dumps({**record, "data": base64.b64encode(data).decode()})}
 
-    def list_kept(self, listing: str, language: str) -> str:
+    def listed(self, listing: str, language: str) -> Updates:
+        """What the browser says that it keeps, or why it cannot."""
+        kept = json.loads(listing or "[]")
+        if isinstance(kept, dict):
+            words = say("keep.failed", language, reason=kept.get("problem", "?"))
+            return {self.parts.notice: chat_view.card(words, "", language)}
+        return {self.parts.kept: self.list_kept(kept, language)}
+
+    def list_kept(self, records: list[Any], language: str) -> str:
         """The kept conversations, each with buttons to open and to delete it."""
-        try:
-            records = json.loads(listing or "[]")
-        except ValueError:
-            records = []
         lines = [_kept_line(record, language) for record in records if isinstance(record, dict)]
         title = html.escape(say("keep.list", language))
         return f'<div class="kept"><p>{title}</p><ul>{"".join(lines)}</ul></div>' if lines else ""
@@ -197,16 +207,19 @@ class Transfer:
             data = base64.b64decode(facts.get("data", ""), validate=True)
         except binascii.Error:
             data = b""
-        yield self._open(data, draft.visit, draft.language)
+        opened = self._open(data, draft.visit, draft.language)
+        draft.visit.session.key = facts["id"]  # from now on it is kept in its old place
+        yield opened
 
     def delete_kept(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """The browser has deleted one; this is what is left."""
-        yield {self.parts.kept: self.list_kept(facts.get("list", ""), draft.language)}
+        left = json.loads(facts.get("list") or "[]")
+        yield {self.parts.kept: self.list_kept(left, draft.language)}
 
     def forget(self, visit: Visit, language: str) -> Updates:
         """Everything of this visit, here and in the browser."""
-        visit.forget()
-        visit.session, visit.before = self.context.new_session(), None
+        self.context.forget(visit)
+        visit.session, visit.before, visit.editing = self.context.new_session(), None, None
         visit.left_as_text.clear()
         words = chat_view.card(say("forget.done", language), "", language, "note")
         drawer = self.parts.drawer
@@ -221,6 +234,10 @@ class Transfer:
             self.parts.kept: "",
             self.parts.notice: words,
         }
+
+
+def _failure(error: VLMError, language: str) -> str:
+    return chat_view.card(error_text(error, language), "", language)
 
 
 def way_back(visit: Visit, language: str) -> str:

@@ -169,6 +169,17 @@ CHAT: Mapping[str, tuple[str, str]] = {
         "This conversation has {got}, too much to be kept here (at most {limit}). Export it.",
         "此对话有 {got}，超过可保存的上限 {limit}。请导出它。",
     ),
+    "keep.failed": (
+        "The browser could not keep this conversation ({reason}): it may be full, or not allow it. "
+        "Export it instead.",
+        "浏览器未能保存此对话（{reason}）：空间可能已满，或不允许保存。请改为导出。",
+    ),
+    "visit.gone": (
+        "The program was started anew and knows nothing of this page. Copy what you need, then "
+        "reload it.",
+        "程序已重新启动，不再记得此页面。请复制需要的内容，然后重新加载页面。",
+    ),
+    "way.reload": ("Reload the page", "重新加载页面"),
     "forget.done": (
         "Everything of this visit is gone: conversation, pictures, settings, kept conversations.",
         "本次访问的一切都已清除：对话、图片、设置和保存的对话。",

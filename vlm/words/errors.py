@@ -202,6 +202,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "This shared server fetches no web addresses. Save the picture and attach the file.",
         "共享服务器不抓取网址。请保存图片后添加文件。",
     ),
+    "error.no_turns": (
+        "Nothing has been asked yet. Ask a question first.",
+        "还没有提过问题。请先提问。",
+    ),
     "error.no_such_turn": (
         "There is no number {got} here, only 1 to {limit}. The conversation may have changed in "
         "between: look again.",
@@ -362,6 +366,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{source} cannot be loaded ({detail}). Check that the folder is complete and of a kind "
         "that transformers supports.",
         "无法加载 {source}（{detail}）。请确认文件夹完整，且为 transformers 支持的类型。",
+    ),
+    "error.one_too_many": (
+        "One too many: a message takes {limit} images. Remove it, or ask in turns.",
+        "超出数量：一条消息最多 {limit} 张图片。请移除，或分几次提问。",
     ),
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
