@@ -35,6 +35,7 @@ ORDER = (
     "generation",
     "cache",
     "reading",
+    "trace",
     "wire",
     "engine",
     "remote",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from vlm.errors import RequestError, SettingError
-from vlm.messages import Image, Message, Role
+from vlm.messages import ALL_ROLES, Image, Message, Role
 from vlm.settings import GenerationOptions, Settings
 
 Stage = Literal["queued", "loading", "reading", "thinking"]
@@ -148,7 +148,7 @@ class Capabilities:
     details: tuple[str, ...] = ()
     images_per_turn: int | None = None
     context_length: int | None = None
-    roles: tuple[Role, ...] = ("system", "user", "assistant")
+    roles: tuple[Role, ...] = ALL_ROLES
     streaming: bool = True
     continues: bool = True
     defaults: Mapping[str, object] = field(default_factory=dict)

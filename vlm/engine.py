@@ -38,11 +38,12 @@ from vlm.generation import (
     model_defaults,
 )
 from vlm.loading import Loaded, load
-from vlm.messages import Image, Message, images_of
+from vlm.messages import ALL_ROLES, Image, Message, images_of
 from vlm.processors import image_knobs
 from vlm.reading import PromptReader, Reading
 from vlm.settings import GenerationOptions, Settings
 from vlm.streaming import Emit, Halt, TokenStream, Worker
+from vlm.trace import Stage, native_taps, trace
 
 CONTEXT_OF_TEXT = 16
 """Tokens of the prompt that decide how the first tokens after a begun answer are decoded."""
@@ -122,6 +123,7 @@ class Engine:
             name=self.loaded.name,
             details=(self.loaded.precision, self.model.device.type.upper()),
             context_length=self.context_length,
+            roles=self.loaded.family.roles if self.loaded.family else ALL_ROLES,
             continues=self.reader.continues,
             defaults=model_defaults(self.model.generation_config),
             image_knobs=image_knobs(self.processor),
@@ -143,6 +145,29 @@ class Engine:
     def prepare(self, messages: Sequence[Message], options: GenerationOptions | None = None) -> Any:
         """See `vlm.reading.PromptReader.prepare`; of `options`, only `image_detail` counts."""
         return self.reader.prepare(messages, options.image_detail if options else {})
+
+    def trace(
+        self, messages: Sequence[Message], options: GenerationOptions | None = None
+    ) -> Iterator[Stage]:
+        """Every stage of reading a conversation, from pixels to logits, in order, from one run.
+
+        They are the family's `STAGES`, or what the structure of another model tells. Of `options`,
+        only `image_detail` counts. Waits for answers that are being written.
+
+        Raises:
+            RequestError: as `stream` does.
+        """
+        check_request(messages, self.capabilities())
+        model, family = self.model, self.loaded.family
+        found: list[Stage] = []
+
+        def work(*_: object) -> None:
+            inputs = self.prepare(messages, options).to(model.device)
+            found.extend(trace(model, inputs, family.stages if family else native_taps(model)))
+
+        for _ in self._worker.run(work, threading.Event()):
+            pass  # others go first
+        yield from found
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
@@ -266,8 +291,11 @@ class Engine:
         reading = answer.reading
         if reading is None:
             return
-        answer.conversation = self._conversations.start(reading.prompt)
-        answer.reused = len(answer.conversation.prompt)
+        family = self.loaded.family
+        if family is None or family.reuses_prompts:
+            answer.conversation = self._conversations.start(reading.prompt)
+            answer.inputs["past_key_values"] = answer.conversation.states
+            answer.reused = len(answer.conversation.prompt)
         features = self.reader.features(
             reading,
             answer.reused,
@@ -275,7 +303,6 @@ class Engine:
             answer.tell_image,
             answer.should_stop,
         )
-        answer.inputs["past_key_values"] = answer.conversation.states
         if features:
             answer.inputs["mm_encoder_outputs"] = features
 

@@ -27,7 +27,7 @@ from transformers import (
 
 from vlm import families, memory
 from vlm.errors import ModelError, SettingError, VLMError
-from vlm.families import Opened
+from vlm.families import Family, Opened
 from vlm.processors import load_processor
 from vlm.settings import CHOICES
 
@@ -51,6 +51,7 @@ class Loaded:
         name: for people.
         source: the folder or hub id it came from.
         quantization: "none", "int8", "nf4" or "fp4".
+        family: that it belongs to; None where transformers knows it by itself.
     """
 
     model: PreTrainedModel
@@ -58,6 +59,7 @@ class Loaded:
     name: str
     source: str
     quantization: str
+    family: Family | None = None
 
     @property
     def precision(self) -> str:
@@ -134,22 +136,22 @@ def load(
     name = known.title if known else Path(source).name
     source = known.source if known else str(Path(source).expanduser())
     with model_errors(source):
-        opened = open_checkpoint(source, number_type)
+        family = families.find(source)
+        opened = open_checkpoint(source, number_type, family)
         skeleton = empty_model(opened.config)
         if quantization == "auto":
             quantization = memory.choose_quantization(skeleton, place, number_type)
         settings = _bitsandbytes(skeleton, quantization, number_type, place)
         model = _read_weights(type(skeleton), opened, number_type, place, settings)
-    return Loaded(model, opened.processor, name, source, quantization)
+    return Loaded(model, opened.processor, name, source, quantization, family)
 
 
-def open_checkpoint(source: str, dtype: torch.dtype) -> Opened:
+def open_checkpoint(source: str, dtype: torch.dtype, family: Family | None) -> Opened:
     """Configuration and processor of a checkpoint, and where its weights are.
 
     Raises:
         ModelError: a folder that holds no checkpoint.
     """
-    family = families.find(source)
     if family is not None:
         return family.open(source, dtype=dtype)
     _check_source(source)
@@ -305,7 +307,7 @@ def _check_hub(source: str) -> None:
             raise hub_errors.HFValidationError
         cached = try_to_load_from_cache(source, "config.json")
     except hub_errors.HFValidationError as error:
-        known = ", ".join(each.name for each in families.catalogue())
+        known = ", ".join(each.name for each in families.catalogue() if "/" not in each.name)
         raise ModelError("no_such_checkpoint", source=source, known=known) from error
     if isinstance(cached, str):
         return

@@ -7,6 +7,7 @@ from typing import Literal
 from PIL.Image import Image as Pixels
 
 Role = Literal["system", "user", "assistant"]
+ALL_ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ def test_every_checkpoint_has_a_row(run):
     *rows, hint = ran.out.splitlines()
     assert (ran.status, ran.err) == (0, "")
     assert [row.split("\t")[0] for row in rows] == [each.name for each in families.catalogue()]
-    assert rows[0].startswith("pocket\t146 M\tApache-2.0\tShips with the program.")
+    assert rows[0].startswith("pocket\t146 M\tApache-2.0\ten\tShips with the program.")
     assert hint == say("cli.any_model")
 
 

@@ -1,10 +1,14 @@
 """The registry: what is recognised as what, and the list of checkpoints that can be named."""
 
+import json
+import re
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from vlm import families
+from vlm.families import common
 from vlm.strings import TABLE
 
 CATALOGUE = families.catalogue()
@@ -20,7 +24,9 @@ def test_every_folder_is_registered():
 def test_family_declares_itself(name):
     family = families.families()[name]
     assert family.name == name
-    assert len(set(family.stages)) == len(family.stages) > 0
+    names = [tap.name for tap in family.stages]
+    assert len(set(names)) == len(names) > 0
+    assert names[-1] == "logits"
 
 
 @pytest.mark.parametrize("name", families.NAMES)
@@ -54,5 +60,52 @@ def test_catalogue_says_what_people_want_to_know(checkpoint):
     assert checkpoint.good_at in TABLE
     assert checkpoint.title
     assert checkpoint.license
+    assert all(re.fullmatch("[a-z]{2,3}", each) for each in checkpoint.languages)
+    assert checkpoint.languages
     assert checkpoint.parameters > 0
     assert Path(checkpoint.source).is_dir() or checkpoint.source.count("/") == 1
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_a_hub_repository_is_recognised_by_its_cached_configuration(name, tmp_path, monkeypatch):
+    family = families.families()[name]
+    (tmp_path / "tiny").mkdir()
+    tiny = family.tiny(tmp_path / "tiny")
+    snapshot = tmp_path / "hub" / "models--owner--name" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(common.read_json(tiny)))
+    refs = snapshot.parents[1] / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("abc")
+    assert families.find("owner/name") is None
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert families.find("owner/name") is family
+    assert families.find("owner/other") is None
+
+
+def test_the_hub_is_asked_once_and_only_about_its_own(monkeypatch):
+    asked = []
+
+    def refuse(url, **_):
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
+    for source in ("", ".", "/no/folder", "a/b/c", "name", "a\0b", "./owner/name"):
+        assert families.find(source) is None
+    assert asked == []
+    assert families.find("owner/name") is None
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', '{"model_type": 3}', "\xff"])
+def test_a_damaged_configuration_is_nobodys(text, tmp_path):
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    assert common.model_type(str(tmp_path)) == ""
+    assert families.find(str(tmp_path)) is None
+
+
+def test_parts_of_a_source(tmp_path):
+    assert common.parts("a/b + c/d+e") == ("a/b", "c/d", "e")
+    (tmp_path / "x+y").mkdir()
+    assert common.parts(str(tmp_path / "x+y")) == (str(tmp_path / "x+y"),)

@@ -155,6 +155,13 @@ def photo(mode: str = "RGB", size: tuple[int, int] = (96, 64), seed: int = 0) ->
     return open_image(photo_bytes(mode, size, seed, kind), name=f"photo-{seed}.{kind.lower()}")
 
 
+def as_image(pixels: pillow.Image, name: str = "picture.png") -> Image:
+    """A picture as the program has it, by way of the only door for pixels."""
+    file = io.BytesIO()
+    pixels.save(file, "PNG")
+    return open_image(file.getvalue(), name=name)
+
+
 def photo_bytes(
     mode: str = "RGB", size: tuple[int, int] = (96, 64), seed: int = 0, kind: str = "PNG"
 ) -> bytes:

@@ -15,6 +15,7 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Prints one row a checkpoint, then how to load any other."""
     language = terminal_language(settings)
     for each in families.catalogue():
-        print(f"{each.name}\t{each.parameters:g} M\t{each.license}\t{say(each.good_at, language)}")
+        facts = (each.name, f"{each.parameters:g} M", each.license, " ".join(each.languages))
+        print(*facts, say(each.good_at, language), sep="\t")
     print(say("cli.any_model", language))
     return 0

@@ -8,13 +8,16 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from vlm.families import common
+from vlm.messages import ALL_ROLES, Role
 
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket",)
+NAMES = ("pocket", "paligemma", "internvl15")
 """Folders in this package, asked in this order."""
 
 
@@ -25,18 +28,41 @@ class Checkpoint:
     Attributes:
         name: what a person types: a short name or a hub id.
         title: what the page shows.
-        source: the folder or hub id that is loaded.
+        source: the folder or hub id that is loaded, or several joined by "+".
+        revision: of the hub repository that was looked at; None where none was.
         parameters: how many, in millions.
         license: its SPDX name or a few words.
+        languages: it answers in, as codes of BCP 47.
         good_at: key of a sentence in the table of words.
     """
 
     name: str
     title: str
     source: str
+    revision: str | None = None
     parameters: float
     license: str
+    languages: tuple[str, ...]
     good_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap:
+    """A stage of a model, and where one run of it shows the stage's array. See `vlm.trace`.
+
+    Attributes:
+        name: of the stage.
+        module: dotted path of a module below the model; "" is the model itself.
+        side: whether the array goes into the module's `forward` or comes out of it.
+        value: name of the argument, or of the field of what comes out; "" where a tensor comes out.
+        axes: their names in order, "images, positions, width"; other layouts after "|".
+    """
+
+    name: str
+    module: str = ""
+    side: Literal["input", "output"]
+    value: str = ""
+    axes: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +89,29 @@ class Family:
 
     Attributes:
         name: of its folder.
-        recognises: whether a folder or hub id holds one of its checkpoints.
-        open: (source, tokenizer=None, dtype=None) -> Opened. `dtype` is what the model will be
-            loaded in; families whose files must be unpacked make tensors of that type.
+        recognises: whether a folder, a hub id or several joined by "+" are one of its
+            checkpoints. Reads what `common` reads: no network, neither torch nor transformers.
+        open: (source, tokenizer=None, dtype=None) -> Opened. `tokenizer` is another folder or
+            hub id to take the tokenizer from. `dtype` is what the model will be loaded in;
+            families whose files must be unpacked make tensors of that type.
         checkpoints: published ones.
-        stages: names of the stages from pixels to logits, in order.
+        stages: from pixels to logits, in order.
+        tiny: (an empty folder) -> source. Writes a small checkpoint with random weights, just as
+            the family's own are laid out; for tests, offline, in a second or two. The layers of
+            its language model are multiples of 64 wide, so that 4 bits can hold them.
+        roles: of the messages that its prompts have a place for.
+        reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
+            be kept for a prompt that goes on in another way.
     """
 
     name: str
     recognises: Callable[[str], bool]
     open: Callable[..., Opened]
     checkpoints: tuple[Checkpoint, ...]
-    stages: tuple[str, ...]
+    stages: tuple[Tap, ...]
+    tiny: Callable[[Path], str]
+    roles: tuple[Role, ...] = ALL_ROLES
+    reuses_prompts: bool = True
 
 
 def families() -> Mapping[str, Family]:
@@ -83,7 +120,12 @@ def families() -> Mapping[str, Family]:
 
 
 def find(source: str) -> Family | None:
-    """The family of the checkpoint at `source` (a folder or a hub id), or None."""
+    """The family of the checkpoint at `source`, or None where transformers must know it.
+
+    Args:
+        source: a folder, a hub id, or a tower, adapter and language model joined by "+".
+    """
+    common.fetch_config(source)
     return next((each for each in families().values() if each.recognises(source)), None)
 
 

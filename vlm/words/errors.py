@@ -263,6 +263,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "image-text-to-text checkpoint.",
         "{source} 是 {got!r} 模型，不能就图片作答。请选择图文到文本的检查点。",
     ),
+    "error.no_siglip_tower": (
+        "{source} is a {got!r} model without a SigLIP vision tower. Name a SigLIP checkpoint, or "
+        "one that contains its tower.",
+        "{source} 是 {got!r} 模型，没有 SigLIP 视觉塔。请给出 SigLIP 检查点，或包含它的检查点。",
+    ),
     "error.no_processor": (
         "{source} has no image processor, so images cannot be given to it. The folder needs "
         "processor_config.json or preprocessor_config.json.",
@@ -293,6 +298,33 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "model expects {expected}. Use the tokenizer that came with the model.",
         "{tokenizer} 的分词器把占位符 {token} 编号为 {found}，而模型要求 {expected}。"
         "请使用模型自带的分词器。",
+    ),
+    "error.language_model_unknown": (
+        "The language model of this checkpoint is a {got}; known are: {known}. Check llm_config in "
+        "its config.json, or choose another checkpoint.",
+        "此检查点的语言模型是 {got}；已知的有：{known}。请检查 config.json 中的 llm_config，"
+        "或选择其他检查点。",
+    ),
+    "error.template_unknown": (
+        "{source} names the prompt format {got}; known are: {known}. Check template in its "
+        "config.json.",
+        "{source} 指定的提示格式是 {got}；已知的有：{known}。请检查 config.json 中的 template。",
+    ),
+    "error.no_tokenizer": (
+        "{source} has no tokenizer; tokenizer.json, or tokenizer_config.json with tokenizer.model, "
+        "is expected. Download them into that folder.",
+        "{source} 中没有分词器，应有 tokenizer.json，或 tokenizer_config.json 与 tokenizer.model。"
+        "请下载到该文件夹。",
+    ),
+    "error.token_unknown": (
+        "The tokenizer in {tokenizer} does not know {token}, which every prompt of this model "
+        "needs. Use the tokenizer that came with the model.",
+        "{tokenizer} 的分词器不认识 {token}，而此模型的提示需要它。请使用模型自带的分词器。",
+    ),
+    "error.placeholder_count": (
+        "The prompt has {found} placeholders for images, but the images take {expected}. Give "
+        "exactly the images that the prompt was written for.",
+        "提示中有 {found} 个图片占位符，而图片需要 {expected} 个。请提供与提示对应的图片。",
     ),
     "error.tensor_shape": (
         "{name} in {file} has the shape {found}, but {expected} is expected. Check that its "

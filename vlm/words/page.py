@@ -21,6 +21,28 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "text, counts poorly.",
         "随程序附带。在任何电脑上用一句英文描述日常照片；不能识别文字，不擅长计数。",
     ),
+    "model.paligemma.good_at_224": (
+        "Short captions, questions about a picture, boxes (detect cat) and masks (segment cat). "
+        "One question at a time, no conversation.",
+        "简短描述、看图问答、检测框（detect cat）和分割（segment cat）。一次一问，不能连续对话。",
+    ),
+    "model.paligemma.good_at_448": (
+        "As at 224, but sees four times as much of a picture: small things and text. Slower.",
+        "与 224 版相同，但看到的细节多四倍，适合小物体和文字。速度较慢。",
+    ),
+    "model.internvl15.good_at_26b": (
+        "Documents, charts, screens and photos in English and Chinese, in fine detail. Needs a "
+        "large graphics card.",
+        "擅长中英文文档、图表、界面截图和照片，能看清细节。需要大显存显卡。",
+    ),
+    "model.internvl15.good_at_4b": (
+        "Documents, charts and photos in fine detail, on one graphics card; best in English.",
+        "擅长文档、图表和照片的细节，一张显卡即可运行；英文最佳。",
+    ),
+    "model.internvl15.good_at_2b": (
+        "Text in pictures and photos, in English and Chinese; runs on a laptop.",
+        "擅长图中文字和照片，支持中英文；笔记本电脑即可运行。",
+    ),
     "chat.label": ("Conversation", "对话内容"),
     "chat.empty": ("Drop a photo, then ask about it", "放入一张照片，然后提问"),
     "box.label": ("Message", "消息"),

@@ -9,6 +9,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     ),
     "cli.app": ("Serve the Diptych web page.", "启动 Diptych 网页。"),
     "cli.chat": ("ask about images in the terminal", "在终端里就图片提问"),
+    "cli.trace": (
+        "show every stage from pixels to logits in numbers",
+        "用数字显示从像素到 logits 的每个阶段",
+    ),
     "cli.models": ("list the models that can be loaded", "列出可以加载的模型"),
     "cli.info": ("say what a checkpoint holds", "说明一个检查点的内容"),
     "cli.bench": ("measure start, speed and memory", "测量启动时间、速度和内存"),
@@ -32,6 +36,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.prompt": ("the question; without it a conversation begins", "问题；不给则进入对话"),
     "flag.system_prompt": ("said to the model before everything", "最先告诉模型的话"),
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
+    "flag.trace_prompt": ("the question", "问题"),
+    "flag.json": ("print JSON", "以 JSON 输出"),
     "flag.runs": ("how often to ask", "提问次数"),
     "flag.repeat": ("ask N times, each with the next seed", "问 N 次，每次用下一个种子"),
     "flag.replay": (

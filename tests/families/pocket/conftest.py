@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vlm import families
-from vlm.families.pocket import CHECKPOINTS, tiny
+from vlm.families.pocket import CHECKPOINTS, tiny_config
 from vlm.families.pocket.modeling import PocketForConditionalGeneration
 from vlm.families.pocket.processing import PocketProcessor
 
@@ -34,7 +34,7 @@ def processor(opened: families.Opened) -> PocketProcessor:
 @pytest.fixture
 def small() -> PocketForConditionalGeneration:
     torch.manual_seed(0)
-    return tiny()
+    return PocketForConditionalGeneration(tiny_config()).eval()
 
 
 @pytest.fixture

@@ -1,21 +1,44 @@
-"""The stored golden values and how a run is compared with them."""
+"""Runs the stored cases of the published files, and asks questions for the other tests."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from safetensors.torch import load_file
-from torch import Tensor
 
-ROOT = Path(__file__).parents[2] / "goldens" / "pocket"
-CASES = json.loads((ROOT / "cases.json").read_text(encoding="utf-8"))
-EXPECTED = load_file(ROOT / "expected.safetensors")
-TOLERANCES = {"pixel_sum": 1e-2, "tower": 2e-2, "projector": 2e-3, "first_logits": 2e-2}
+from tests.support.goldens import DEFAULT_ROOT, Case, Check, cases, greedy, load_once, stages
+from vlm.families.pocket import CHECKPOINTS
+
+STORED = [case for case in cases([DEFAULT_ROOT]) if case.family == "pocket"]
+
+
+def with_images(number: int) -> Case:
+    """The first stored case with so many pictures."""
+    return next(case for case in STORED if len(case.data["images"]) == number)
+
+
+def run(case: Case, check: Check) -> None:
+    """From pictures and a question, by way of the chat template, to the answer."""
+    loaded, data = load_once(CHECKPOINTS[0].source), case.data
+    inputs = ask_case(loaded.processor, case)
+    check.equal("input ids", inputs["input_ids"][0].tolist(), data["input_ids"])
+    found = stages(loaded, inputs)
+    for index, file in enumerate(data["images"]):
+        name = Path(file).stem
+        pixels = found["pixel_values"][index].astype("float64")  # (3, 256, 256)
+        check.stored(f"{name}.pixel_sum", pixels.sum(keepdims=True).flatten())
+        check.stored(f"{name}.tower", found["vision_tower"][index])
+    name = case.mine[0]
+    check.stored(f"{name}projector", found["projector"])
+    check.stored(f"{name}first_logits", found["logits"][0, -1])
+    ids, _ = greedy(loaded, inputs, max_new_tokens=len(data["greedy_ids"]))
+    check.equal("answer ids", ids[0].tolist(), data["greedy_ids"])
+    said = loaded.processor.tokenizer.decode(ids[0], skip_special_tokens=True)
+    check.equal("answer", said, data["text"])
 
 
 def picture(file: str) -> Image.Image:
-    return Image.open(ROOT / file).convert("RGB")
+    """One of the photos, in RGB."""
+    return STORED[0].picture(file).convert("RGB")
 
 
 def ask(processor: Any, question: str, *images: Image.Image) -> Any:
@@ -31,33 +54,7 @@ def ask(processor: Any, question: str, *images: Image.Image) -> Any:
     )
 
 
-def ask_case(processor: Any, case: str) -> Any:
+def ask_case(processor: Any, case: Case) -> Any:
     """The tensors of a stored case."""
-    images = [picture(file) for file in CASES[case]["images"]]
-    return ask(processor, CASES[case]["question"], *images)
-
-
-def differences(case: str, inputs: Any, outputs: Any, tower: Tensor) -> dict[str, float]:
-    """Largest difference to every stored tensor of a case and its photos.
-
-    Args:
-        case: its name.
-        inputs: of the model, with pixel_values (images, 3, 256, 256).
-        outputs: of the model.
-        tower: (images, 64, 1280), what the vision tower gave.
-    """
-    got = {
-        f"{case}.projector": outputs.image_hidden_states,
-        f"{case}.first_logits": outputs.logits[0, -1],
-    }
-    for index, file in enumerate(CASES[case]["images"]):
-        name = file.removesuffix(".png")
-        got[f"{name}.pixel_sum"] = inputs["pixel_values"][index].double().sum()
-        got[f"{name}.tower"] = tower[index]
-    return {name: (value - EXPECTED[name]).abs().max().item() for name, value in got.items()}
-
-
-def beyond(found: dict[str, float]) -> set[str]:
-    """The quantities (tower, projector ...) that are further off than they may be."""
-    kinds = {name: name.rpartition(".")[2] for name in found}
-    return {kinds[name] for name, value in found.items() if not value <= TOLERANCES[kinds[name]]}
+    images = [case.picture(file).convert("RGB") for file in case.data["images"]]
+    return ask(processor, case.data["question"], *images)

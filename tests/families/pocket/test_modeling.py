@@ -12,7 +12,7 @@ from vlm import families
 from vlm.families.pocket import weights
 from vlm.families.pocket.modeling import PocketForConditionalGeneration, same_padding
 
-from .golden import CASES, ask, ask_case, picture
+from .golden import ask, ask_case, with_images
 
 
 def test_shuffle_is_the_one_of_the_specification(small: Any) -> None:
@@ -53,7 +53,7 @@ def test_cache_changes_nothing(small: Any, prompt: dict[str, torch.Tensor]) -> N
 
 
 def test_generate_is_the_same_without_cache(model: Any, processor: Any) -> None:
-    inputs = ask_case(processor, "two")
+    inputs = ask_case(processor, with_images(2))
     settings = {"do_sample": False, "max_new_tokens": 6}
     assert torch.equal(
         model.generate(**inputs, **settings, use_cache=True),
@@ -62,15 +62,15 @@ def test_generate_is_the_same_without_cache(model: Any, processor: Any) -> None:
 
 
 def test_left_padded_batch_equals_single_prompts(model: Any, processor: Any) -> None:
-    texts = [processor.decode(CASES[case]["input_ids"]) for case in ("cat", "two")]
+    cases = [with_images(1), with_images(2)]
     mark = processor.image_token
-    texts = [text.replace(mark * 16, mark) for text in texts]
-    images = [picture(file) for file in ("chelsea.png", "chelsea.png", "coffee.png")]
+    texts = [processor.decode(case.data["input_ids"]).replace(mark * 16, mark) for case in cases]
+    images = [case.picture(file).convert("RGB") for case in cases for file in case.data["images"]]
     batch = processor(images=images, text=texts, padding=True, return_tensors="pt")
     assert batch["attention_mask"][0, 0] == 0
     both = model.generate(**batch, do_sample=False, max_new_tokens=8)
-    for row, case in enumerate(("cat", "two")):
-        assert both[row, -8:].tolist() == CASES[case]["greedy_ids"][:8]
+    for row, case in enumerate(cases):
+        assert both[row, -8:].tolist() == case.data["greedy_ids"][:8]
 
 
 def test_text_alone(model: Any, processor: Any) -> None:

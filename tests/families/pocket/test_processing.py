@@ -13,7 +13,7 @@ from vlm.errors import ModelError
 from vlm.families.pocket.processing import PocketProcessor, make_processor
 
 from .conftest import SOURCE
-from .golden import ask, ask_case, picture
+from .golden import ask, ask_case, picture, with_images
 
 MARK = "<jupyter_start>"
 IMAGE = {"type": "image"}
@@ -107,16 +107,16 @@ def test_survives_saving_and_loading(processor: Any, opened: Any, tmp_path: Path
     opened.config.save_pretrained(tmp_path)
     again = AutoProcessor.from_pretrained(tmp_path, trust_remote_code=False)
     assert type(again) is PocketProcessor
-    for name, tensor in ask_case(processor, "two").items():
-        assert torch.equal(tensor, ask_case(again, "two")[name])
+    for name, tensor in ask_case(processor, with_images(2)).items():
+        assert torch.equal(tensor, ask_case(again, with_images(2))[name])
 
 
 def test_needs_no_file_of_its_own(opened: Any, tmp_path: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
         shutil.copy(Path(SOURCE) / name, tmp_path)
     again = make_processor(opened.config, str(tmp_path))
-    for name, tensor in ask_case(opened.processor, "two").items():
-        assert torch.equal(tensor, ask_case(again, "two")[name])
+    for name, tensor in ask_case(opened.processor, with_images(2)).items():
+        assert torch.equal(tensor, ask_case(again, with_images(2))[name])
 
 
 def test_another_tokenizer_must_know_the_placeholder(opened: Any, tmp_path: Path) -> None:

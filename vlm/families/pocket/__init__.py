@@ -4,16 +4,16 @@ Small enough to ship with the program and to answer about a photo on a CPU. Torc
 are imported only when a checkpoint is opened.
 """
 
-import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm.families import Checkpoint, Family, Opened
+from vlm.families import Checkpoint, Family, Opened, Tap, common
 
 if TYPE_CHECKING:
     import torch
 
-    from vlm.families.pocket.modeling import PocketForConditionalGeneration
+    from vlm.families.pocket.configuration import PocketConfig
 
 CHECKPOINTS = (
     Checkpoint(
@@ -22,27 +22,52 @@ CHECKPOINTS = (
         source=str(Path(__file__).parents[3] / "assets" / "pocket"),
         parameters=146,
         license="Apache-2.0",
+        languages=("en",),
         good_at="model.pocket.good_at",
     ),
 )
 
 STAGES = (
-    "pixel_values",
-    "vision_tower",
-    "pixel_shuffle",
-    "projector",
-    "inputs_embeds",
-    "logits",
+    Tap(
+        name="pixel_values",
+        side="input",
+        value="pixel_values",
+        axes="images, channels, height, width",
+    ),
+    Tap(
+        name="vision_tower",
+        module="model.vision_tower",
+        side="output",
+        value="last_hidden_state",
+        axes="images, positions, width",
+    ),
+    Tap(
+        name="pixel_shuffle",
+        module="model.multi_modal_projector",
+        side="input",
+        value="image_features",
+        axes="images, positions, width",
+    ),
+    Tap(
+        name="projector",
+        module="model.multi_modal_projector",
+        side="output",
+        axes="images, positions, width",
+    ),
+    Tap(
+        name="inputs_embeds",
+        module="model.language_model",
+        side="input",
+        value="inputs_embeds",
+        axes="batch, tokens, width",
+    ),
+    Tap(name="logits", side="output", value="logits", axes="batch, tokens, words"),
 )
 
 
 def recognises(source: str) -> bool:
     """Whether `source` is a folder with a configuration of this family."""
-    try:
-        config = json.loads((Path(source) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no such file, or no JSON
-        return False
-    return isinstance(config, dict) and config.get("model_type") == "pocket"
+    return common.model_type(source) == "pocket"
 
 
 def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" = None) -> Opened:
@@ -71,12 +96,11 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     )
 
 
-def tiny() -> "PocketForConditionalGeneration":
-    """A model of the same form with random weights, for tests: 4 placeholders an image."""
+def tiny_config() -> "PocketConfig":
+    """Of a model of the same form for tests: 4 placeholders an image, the real vocabulary."""
     from vlm.families.pocket.configuration import PocketConfig
-    from vlm.families.pocket.modeling import PocketForConditionalGeneration
 
-    config = PocketConfig(
+    return PocketConfig(
         vision_config={
             "image_size": 64,
             "padding_size": 66,
@@ -86,22 +110,38 @@ def tiny() -> "PocketForConditionalGeneration":
         },
         text_config={
             "model_type": "llama",
-            "vocab_size": 64,
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "vocab_size": 49152,
+            "hidden_size": 64,
+            "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
-            "max_position_embeddings": 128,
+            "max_position_embeddings": 2048,
             "pad_token_id": 2,
             "tie_word_embeddings": True,
         },
         image_seq_length=4,
         projector_hidden_size=48,
     )
-    return PocketForConditionalGeneration(config).eval()
+
+
+def tiny(folder: Path) -> str:
+    """Writes a packed checkpoint of `tiny_config` with random weights. Returns its source."""
+    from vlm.families.pocket import weights
+
+    config, published = tiny_config(), Path(CHECKPOINTS[0].source)
+    config.save_pretrained(folder)
+    weights.save_random(config, folder)
+    for file in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(published / file, folder)
+    return str(folder)
 
 
 FAMILY = Family(
-    name="pocket", recognises=recognises, open=open, checkpoints=CHECKPOINTS, stages=STAGES
+    name="pocket",
+    recognises=recognises,
+    open=open,
+    checkpoints=CHECKPOINTS,
+    stages=STAGES,
+    tiny=tiny,
 )

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.internvl.modeling_internvl import InternVLMultiModalProjector
 
+from vlm.families.common import ImagesDoNotCount
 from vlm.families.pocket.configuration import PocketConfig, PocketVisionConfig
 
 
@@ -162,7 +163,7 @@ class PocketModel(InternVLModel):
         self.post_init()
 
 
-class PocketForConditionalGeneration(InternVLForConditionalGeneration):
+class PocketForConditionalGeneration(ImagesDoNotCount, InternVLForConditionalGeneration):
     """The model with its head, which shares the weights of the embedding."""
 
     config: PocketConfig

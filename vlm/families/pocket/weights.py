@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vlm.errors import ModelError
@@ -162,6 +163,26 @@ def load(folder: Path, config: PocketConfig, dtype: torch.dtype) -> dict[str, Te
         tensor = unpack(name, shape, read)
         state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
     return state
+
+
+def save_random(config: PocketConfig, folder: Path) -> None:
+    """Writes packed files with random weights, always the same ones, for tests."""
+    random = torch.Generator().manual_seed(0)
+    state: dict[str, Tensor] = {}
+    for name, shape in model_shapes(config).items():
+        for part, size in parts_on_disk(name, shape).items():
+            values = torch.randn(size, generator=random)
+            if part.endswith((".q4", ".q8")):
+                kind = torch.uint8 if part.endswith(".q4") else torch.int8
+                state[part] = (values * 40).clamp(-128, 127).to(torch.int16).to(kind)
+            elif part.endswith(".scale"):
+                state[part] = (values * 0.01).half()
+            elif len(size) == 1:  # weights and variances of norms stand around 1
+                centre = 0.0 if part.endswith(("bias", "running_mean")) else 1.0
+                state[part] = (values * 0.1 + centre).half()
+            else:  # as large on the way out as on the way in
+                state[part] = (values * (2 / (values[0].numel())) ** 0.5).half()
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def stored_tensors(folder: Path) -> dict[str, Stored]:

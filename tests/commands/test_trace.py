@@ -1,0 +1,27 @@
+"""`python -m vlm trace`: stages in numbers, as a table or as JSON."""
+
+import json
+
+from tests.support.fakes import photo_bytes
+
+
+def test_a_row_for_each_stage(run, tmp_path):
+    (tmp_path / "photo.png").write_bytes(photo_bytes())
+    ran = run("trace", str(tmp_path / "photo.png"), "-p", "What?", "--device", "cpu")
+    assert (ran.status, ran.err) == (0, "loading the model …\n")
+    rows = [line.split("\t") for line in ran.out.splitlines()]
+    assert rows[0][:3] == [
+        "pixel_values",
+        "1 images x 3 channels x 256 height x 256 width",
+        "float32",
+    ]
+    assert rows[-1][0] == "logits"
+    low, mean, high = map(float, rows[-1][3:])
+    assert low < mean < high
+
+
+def test_json(run):
+    ran = run("trace", "-p", "What?", "--system-prompt", "Be brief.", "--json", "--device", "cpu")
+    rows = json.loads(ran.out)
+    assert [row["name"] for row in rows] == ["inputs_embeds", "logits"]  # there is no image
+    assert [len(row["shape"]) for row in rows] == [len(row["axes"]) for row in rows]

@@ -1,0 +1,100 @@
+"""The stages of models without a family, and what a tap may ask for."""
+
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from torch import nn
+
+from tests.support.fakes import photo
+from vlm.engine import Engine
+from vlm.errors import RequestError
+from vlm.families import Tap
+from vlm.messages import Message, Text, user_message
+from vlm.trace import _stage, native_taps, trace
+
+QUESTION = [user_message("What?", [photo(), photo(size=(40, 90), seed=2)])]
+
+
+@pytest.fixture(scope="module", params=["llava", "smolvlm", "qwen2_5_vl", "gemma3"])
+def engine(request: Any, checkpoints: Any) -> Any:
+    engine = Engine.load(str(checkpoints[request.param]), quantization="none", dtype="float32")
+    yield engine
+    engine.close()
+
+
+def test_stages_of_a_model_without_a_family(engine: Engine) -> None:
+    stages = list(engine.trace(QUESTION))
+    names = [stage.name for stage in stages]
+    expected = ["input_ids", "pixel_values", "vision_tower", "projector"]
+    expected += ["inputs_embeds", "final_hidden", "logits"]
+    assert [name for name in expected if name in names] == list(dict.fromkeys(names))
+    assert set(expected) - set(names) <= {"projector"}  # some are parts of the tower
+    for stage in stages:
+        assert stage.array.ndim == len(stage.axes)
+
+
+def test_the_last_stage_is_what_the_model_says(engine: Engine) -> None:
+    stages = {stage.name: stage.array for stage in engine.trace(QUESTION)}
+    inputs = engine.prepare(QUESTION)
+    with torch.inference_mode():
+        logits = engine.model(**inputs).logits
+    numpy.testing.assert_allclose(stages["logits"], logits.numpy(), rtol=1e-4, atol=1e-4)
+    assert stages["input_ids"].tolist() == inputs["input_ids"].tolist()
+
+
+def test_no_hook_is_left_behind(engine: Engine) -> None:
+    def hooks() -> int:
+        parts = engine.model.modules()
+        return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in parts)
+
+    list(engine.trace(QUESTION))  # transformers leaves some of its own the first time
+    before = hooks()
+    list(engine.trace(QUESTION))
+    assert hooks() == before
+
+
+def test_what_the_model_refuses_is_raised(engine: Engine) -> None:
+    with pytest.raises(RequestError):
+        list(engine.trace([Message("tool", (Text("x"),))]))  # type: ignore[arg-type]
+
+
+class Twice(nn.Module):
+    """Calls its part as often as it is told, the second time with a name."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.part, self.widths = nn.Identity(), widths
+
+    def prepare_inputs_for_generation(self, ids: Any, **rest: Any) -> dict[str, Any]:
+        return {"input_ids": ids}
+
+    def _prepare_position_ids_for_generation(self, ids: Any, rest: Any) -> None:
+        return None
+
+    def forward(self, input_ids: Any) -> None:
+        for width in self.widths:
+            self.part(input=torch.ones(2, width))
+
+
+@pytest.mark.parametrize(("widths", "shapes"), [([3, 3], [(4, 3)]), ([3, 5], [(2, 3), (2, 5)])])
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_calls_are_joined_where_they_fit(widths: Any, shapes: Any, side: Any) -> None:
+    value = "input" if side == "input" else ""
+    tap = Tap(name="stage", module="part", side=side, value=value, axes="rows, width")
+    found = trace(Twice(widths), {"input_ids": torch.zeros(1, 2)}, [tap])  # type: ignore[arg-type]
+    assert [stage.array.shape for stage in found] == shapes
+
+
+def test_a_layout_is_chosen_by_the_number_of_axes() -> None:
+    tap = Tap(name="stage", side="input", axes="rows, width|batch, rows, width")
+    assert _stage(tap, torch.ones(1, 2, 3)).axes == ("batch", "rows", "width")
+    assert _stage(tap, torch.ones(2, 3, dtype=torch.bfloat16)).array.dtype == numpy.float32
+    with pytest.raises(ValueError, match=r"stage has the shape \(2,\), not rows"):
+        _stage(tap, torch.ones(2))
+
+
+def test_taps_are_found_by_structure(engine: Engine) -> None:
+    modules = {tap.module for tap in native_taps(engine.model)}
+    assert all(engine.model.get_submodule(name) is not None for name in modules)

@@ -1,0 +1,153 @@
+"""What families share: reading what lies at a source, the loss, tokenizers for tests. No torch.
+
+A source is a folder, a hub id OWNER/NAME, or several of these joined by "+". Only `fetch_config`
+touches the network, once, so that every family can be asked about a source afterwards.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+CONFIG = "config.json"
+
+
+def parts(source: str) -> tuple[str, ...]:
+    """The folders or hub ids that a source joins; a folder whose name has a "+" stays one."""
+    if Path(source).exists():
+        return (source,)
+    return tuple(part.strip() for part in source.split("+"))
+
+
+def read_json(source: str, file: str = CONFIG) -> dict[str, Any]:
+    """A JSON object of a folder or of a hub repository's cached files; empty where there is none.
+
+    A file that is damaged counts as none: who is asked whether a source is theirs says no, and
+    the loader says why.
+    """
+    try:
+        path = Path(source) / file
+        if not path.is_file():
+            cached = _cached(source, file)
+            if cached is None:
+                return {}
+            path = cached
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no such file, no JSON, or a name no file can have
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def model_type(source: str) -> str:
+    """What config.json calls its model; empty where it does not say."""
+    name = read_json(source).get("model_type")
+    return name if isinstance(name, str) else ""
+
+
+def fetch_config(source: str) -> None:
+    """Puts config.json of each hub repository of a source into the cache, if it can be had.
+
+    One request for each; where that fails (no network, no such repository, a licence to accept)
+    nothing happens, and whoever loads the checkpoint says why.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    for part in parts(source):
+        if not _is_hub_id(part) or _cached(part, CONFIG) is not None:
+            continue
+        try:
+            get_hf_file_metadata(hf_hub_url(part, CONFIG), timeout=10)
+            hf_hub_download(part, CONFIG)
+        except Exception:  # the hub's client raises what its connection raises
+            return
+
+
+def _is_hub_id(source: str) -> bool:
+    """Whether a name has the form OWNER/NAME and is no folder."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        if source.count("/") != 1 or source.startswith((".", "/", "~")) or Path(source).exists():
+            return False
+        validate_repo_id(source)
+    except (HFValidationError, ValueError, OSError):
+        return False
+    return True
+
+
+def _cached(source: str, file: str) -> Path | None:
+    """Where the hub's cache holds a file of a repository."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not _is_hub_id(source):
+        return None
+    found = try_to_load_from_cache(source, file)
+    return Path(found) if isinstance(found, str) else None
+
+
+# ---- training ----
+
+
+class ImagesDoNotCount:
+    """Before a model class: its loss leaves out the positions of images, as if labelled -100.
+
+    What stands there is a placeholder that no model says; the loss at the other positions is the
+    usual one, each token told by those before it.
+    """
+
+    @property
+    def loss_function(self) -> Callable[..., Any]:
+        """The model's own, called with labels (batch, tokens) and logits."""
+        own = super().loss_function  # type: ignore[misc]
+        placeholder = self.config.image_token_id  # type: ignore[attr-defined]
+
+        def loss(*, logits: Any, labels: Any, **settings: Any) -> Any:
+            return own(
+                logits=logits, labels=labels.masked_fill(labels == placeholder, -100), **settings
+            )
+
+        return loss
+
+
+# ---- for tiny checkpoints ----
+
+PADDING_ROWS = 1200
+"""Words kept free in a tiny vocabulary for tokens that a processor adds to its tokenizer."""
+
+
+def randomise(model: "PreTrainedModel") -> None:
+    """Gives every weight of a tiny model a size that matters; the same ones each time.
+
+    As transformers begins them, every output would be nearly the same.
+    """
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=random) * 0.2)
+
+
+def byte_tokenizer(
+    special: Mapping[str, str], more: Sequence[str] = (), template: str | None = None
+) -> "PreTrainedTokenizerFast":
+    """A tokenizer of single bytes, made on the spot, for checkpoints that tests make.
+
+    Args:
+        special: tokens with a role, numbered from 0: {"eos_token": "<eos>"}.
+        more: further special tokens.
+        template: Jinja text that writes a conversation.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*special.values(), *alphabet]
+    core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([*special.values(), *more])
+    return PreTrainedTokenizerFast(tokenizer_object=core, chat_template=template, **special)

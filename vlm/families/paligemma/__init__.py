@@ -1,0 +1,182 @@
+"""PaliGemma: a SigLIP tower, one linear layer, Gemma. The classes are transformers' own.
+
+What is not: the loss (`modeling`), prompts (`processing`), the tower alone (`tower`). Torch and
+transformers are imported only when a checkpoint is opened.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlm.families import Checkpoint, Family, Opened, Tap, common
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PaliGemmaConfig
+
+LANGUAGES = ("en", "zh", "es", "fr", "de", "hi", "it", "ja", "pt", "ru")
+"""The ones that the mix checkpoints are usually asked in; more than thirty were in training."""
+
+
+def _mix(side: int) -> Checkpoint:
+    name = f"google/paligemma-3b-mix-{side}"
+    return Checkpoint(
+        name=name,
+        title=f"PaliGemma 3B mix {side}",
+        source=name,
+        parameters=2923,
+        license="Gemma terms of use",
+        languages=LANGUAGES,
+        good_at=f"model.paligemma.good_at_{side}",
+    )
+
+
+CHECKPOINTS = (_mix(224), _mix(448))
+
+STAGES = (
+    Tap(name="input_ids", side="input", value="input_ids", axes="batch, tokens"),
+    Tap(
+        name="pixel_values",
+        side="input",
+        value="pixel_values",
+        axes="images, channels, height, width",
+    ),
+    Tap(
+        name="vision_tower",
+        module="model.vision_tower",
+        side="output",
+        value="last_hidden_state",
+        axes="images, positions, width",
+    ),
+    Tap(
+        name="projector",
+        module="model.multi_modal_projector",
+        side="output",
+        axes="images, positions, width",
+    ),
+    Tap(
+        name="inputs_embeds",
+        module="model.language_model",
+        side="input",
+        value="inputs_embeds",
+        axes="batch, tokens, width",
+    ),
+    Tap(
+        name="position_ids",
+        module="model.language_model",
+        side="input",
+        value="position_ids",
+        axes="batch, tokens",
+    ),
+    Tap(
+        name="final_hidden",
+        module="model.language_model",
+        side="output",
+        value="last_hidden_state",
+        axes="batch, tokens, width",
+    ),
+    Tap(name="logits", side="output", value="logits", axes="batch, tokens, words"),
+)
+
+
+def recognises(source: str) -> bool:
+    """Whether a folder or hub id has a configuration of this family."""
+    return common.model_type(source) == "paligemma"
+
+
+def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" = None) -> Opened:
+    """Reads a checkpoint in the hub's layout, which transformers loads as it is.
+
+    Args:
+        source: its folder or hub id.
+        tokenizer: another folder or hub id to take the tokenizer from.
+        dtype: not needed, as nothing is unpacked.
+
+    Raises:
+        ModelError: the tokenizer has another number for the placeholder than the model.
+    """
+    from transformers import PaliGemmaConfig
+
+    from vlm.families.paligemma import modeling, processing  # noqa: F401 - registers its class
+
+    config = PaliGemmaConfig.from_pretrained(source)
+    return Opened(
+        config=config,
+        processor=processing.make_processor(config, source, tokenizer),
+        weights=source,
+    )
+
+
+def tiny_config(words: int, image_token_id: int) -> "PaliGemmaConfig":
+    """Of a model of the same form for tests: 4 placeholders an image.
+
+    Args:
+        words: in the vocabulary.
+        image_token_id: of the placeholder.
+    """
+    from transformers import PaliGemmaConfig
+
+    special: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    return PaliGemmaConfig(
+        image_token_index=image_token_id,
+        projection_dim=64,
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": 24,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 3,
+            "image_size": 28,
+            "patch_size": 14,
+            "projection_dim": 64,
+            "vision_use_head": False,
+        },
+        text_config={
+            "model_type": "gemma",
+            "vocab_size": words,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "head_dim": 32,
+            "max_position_embeddings": 2048,
+        },
+        **special,
+    )
+
+
+def tiny(folder: Path) -> str:
+    """Writes a checkpoint of `tiny_config` with random weights. Returns its source."""
+    from safetensors.torch import load_file, save_file
+
+    from vlm.families.paligemma.modeling import PaliGemmaForConditionalGeneration
+
+    names = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>"}
+    tokenizer = common.byte_tokenizer(names, ("<image>",))
+    image_token_id = tokenizer.get_vocab()["<image>"]
+    model = PaliGemmaForConditionalGeneration(
+        tiny_config(len(tokenizer) + common.PADDING_ROWS, image_token_id)
+    )
+    common.randomise(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    file, tower = folder / "model.safetensors", "vision_tower."
+    published = {
+        name.replace(tower, f"{tower}vision_model."): tensor
+        for name, tensor in load_file(file).items()
+    }
+    save_file(published, file, metadata={"format": "pt"})
+    return str(folder)
+
+
+FAMILY = Family(
+    name="paligemma",
+    recognises=recognises,
+    open=open,
+    checkpoints=CHECKPOINTS,
+    stages=STAGES,
+    tiny=tiny,
+    roles=("user", "assistant"),
+    # The prompt is read in both directions: its first states already know its last words.
+    reuses_prompts=False,
+)
