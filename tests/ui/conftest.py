@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.support.fakes import ScriptedBackend, Step
 from vlm.backend import Backend, DeferredBackend
@@ -17,6 +17,7 @@ from vlm.ui import build_ui, launch
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
 WAIT = 20_000  # milliseconds after which a state that never comes fails the test
+expect.set_options(timeout=WAIT)
 
 
 @dataclass

@@ -166,7 +166,7 @@ def serve_opening() -> Iterator[Callable[..., Served]]:
         options = Settings(port=free_port())
         pages.append(build_ui(DeferredBackend(open_backend), options))
         launch(pages[-1], options, prevent_thread_lock=True, quiet=True)
-        return Served(f"http://127.0.0.1:{options.port}", answers)
+        return Served(f"http://127.0.0.1:{options.port}", answers, pages[-1])
 
     yield start
     for page in pages:

@@ -42,15 +42,20 @@ class Display:
     def _layouts(self, visit: Visit) -> chat_view.Layouts:
         return lambda image, options: self.context.image_layout(visit, image, options)
 
+    def begun(self) -> Updates:
+        """When an answer begins: what belongs to the one before goes."""
+        gone = (self.parts.stats, self.parts.notice, self.parts.editing)
+        return {**self.running(), **dict.fromkeys(gone, "")}
+
     def running(self) -> Updates:
-        """While an answer runs: Stop in the place of Send, and nothing to get in its way."""
+        """While an answer runs: Stop in the place of Send, and nothing to get in its way.
+
+        It goes with every word, as a page that is busy may see only the last of several updates.
+        """
         buttons = self.parts.buttons
         hidden = {buttons[name]: gr.update(interactive=False) for name in TURN_BUTTONS}
         return {
             self.parts.examples: gr.update(visible=False),
-            self.parts.stats: "",
-            self.parts.notice: "",
-            self.parts.editing: "",
             self.parts.box: gr.update(submit_btn=False),
             **hidden,
             buttons["stop"]: gr.update(interactive=True),

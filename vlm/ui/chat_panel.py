@@ -172,7 +172,7 @@ class ChatPanel:
             said = self.display.rows(visit, language, at)
             visit.drawn, visit.typed = None, {}
             yield {
-                **self.display.running(),
+                **self.display.begun(),
                 self.parts.box: gr.update(value=None, submit_btn=False),
                 self.parts.attached: "",
                 self.parts.chat: [
@@ -183,7 +183,8 @@ class ChatPanel:
             images: list[Image] = []
             for number, path in enumerate(draft.files, 1):
                 waiting = progress_words(Progress("reading", number, len(draft.files)), language)
-                yield {self.parts.chat: [*said, chat_view.pending(waiting)]}
+                shown = [*said, chat_view.pending(waiting)]
+                yield {**self.display.running(), self.parts.chat: shown}
                 images.append(visit.open(path, self.context.settings.image_limits))
             session.system_prompt = system_prompt
             events = session.send(draft.text, images, options, visit.cancel, at=at)
@@ -221,7 +222,7 @@ class ChatPanel:
             asked = session.turns[index : index + 1]
             question = self.display.question(asked[0].question, options, draft) if asked else []
             shown = [*self.display.rows(visit, language, index), *question]
-            yield {**self.display.running(), self.parts.chat: shown}
+            yield {**self.display.begun(), self.parts.chat: shown}
             yield from self._stream(draft, session, shown, chat_view.replies(events, language))
         yield self._ended(draft)
 
@@ -232,7 +233,7 @@ class ChatPanel:
         with visit.answering():
             shown = self.display.rows(visit, language)[:-1]
             answer = session.turns[-1].answer if session.turns else ""
-            yield {**self.display.running()}
+            yield {**self.display.begun()}
             replies = chat_view.replies(session.go_on(visit.cancel), language, answer)
             yield from self._stream(draft, session, shown, replies)
         yield self._ended(draft)
@@ -248,7 +249,7 @@ class ChatPanel:
         for row in replies:
             if draft.visit.session is not session:  # cleared meanwhile, or another was opened
                 return
-            yield {self.parts.chat: [*shown, row]}
+            yield {**self.display.running(), self.parts.chat: [*shown, row]}
 
     def _ended(self, draft: Draft, more: Updates | None = None) -> Updates:
         """Everything at rest again; nothing where another answer has begun meanwhile.
