@@ -321,7 +321,7 @@ def test_a_wrong_number_is_refused_and_the_way_to_it_is_a_button(served, open_ta
     expect(tab.find("#changed .broken")).to_contain_text(typed)  # and where it is missing
     expect(tab.find("#changed .chip")).to_have_text(["Seed 3 ×"])
     tab.ask("Well?")
-    expect(tab.find("#notice [role=alert]")).to_contain_text("temperature")
+    expect(tab.find("#notice [role=alert]")).to_contain_text("Temperature is")
     expect(tab.box).to_have_value("Well?")
     expect(tab.attached).to_have_count(1)
     assert served.backend.asked == []

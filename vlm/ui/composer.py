@@ -143,7 +143,7 @@ class Composer:
 
     def put(self, visit: Visit, message: Message) -> Updates:
         """A message into the box, with its images."""
-        files = [visit.path(image) for image in message.images]
+        files = [visit.hand(image) for image in message.images]
         return {self.parts.box: gr.update(value={"text": message.text, "files": files})}
 
     def reset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
@@ -198,7 +198,7 @@ class Composer:
         except ImageError:
             yield {self.parts.offer: offer(draft.text, draft.visit, draft.language)}
             raise
-        fetched = (address, draft.visit.path(image), secrets.token_hex(8))  # each one is news
+        fetched = (address, draft.visit.hand(image), secrets.token_hex(8))  # each one is news
         yield {self.parts.fetched: fetched}
 
     def put_fetched(

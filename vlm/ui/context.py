@@ -95,6 +95,8 @@ class Visit:
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
     _previews: dict[str, str] = field(default_factory=dict)
+    _handed: set[str] = field(default_factory=set)
+    _in_box: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -142,13 +144,24 @@ class Visit:
         self._opened[path] = image
         return path
 
+    def hand(self, image: Image) -> str:
+        """As `path`, for a picture that is on its way into the box."""
+        path = self.path(image)
+        self._handed.add(path)
+        return path
+
     def keep_only(self, paths: Sequence[str]) -> None:
-        """Forgets pictures that are neither in these files nor in a conversation."""
+        """Forgets pictures that are neither in these files of the box nor in a conversation."""
+        self._handed -= self._in_box.difference(paths)  # there, and away again
+        self._in_box = set(paths)
         sessions = [self.session, *([self.before] if self.before else [])]
         known = {image.sha256 for session in sessions for image in session.images}
+        held = {*paths, *self._handed}
         previews = self._previews.copy()  # an answer may be reading images at this moment
-        self._previews = {sha: path for sha, path in previews.items() if sha in known}
-        kept = {*paths, *self._previews.values()}
+        self._previews = {
+            sha: path for sha, path in previews.items() if sha in known or path in held
+        }
+        kept = {*held, *self._previews.values()}
         opened = self._opened.copy()
         self._opened = {path: image for path, image in opened.items() if path in kept}
 
@@ -166,6 +179,7 @@ class Visit:
                     Path(path).unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.files.clear()
+        self._handed.clear()
         self._opened.clear()
         self._previews.clear()
         self.layouts.clear()
