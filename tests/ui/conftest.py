@@ -20,6 +20,13 @@ WAIT = 20_000  # milliseconds after which a state that never comes fails the tes
 expect.set_options(timeout=WAIT)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests get a second and a third try: on a busy machine a browser may lag behind."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
+
 @dataclass
 class Served:
     """A page that is being served.

@@ -119,7 +119,8 @@ class Composer:
                 lambda image: self.context.image_layout(visit, image, options),
             )
             updates[parts.attached] = markup
-            updates[parts.meter] = self.meter(visit, language)
+        # Always: an answer that has ended since is told by a later event only.
+        updates[parts.meter] = self.meter(visit, language)
         if not visit.busy:  # it may be about to send what has just left the box
             visit.keep_only(draft.files)
         useful = bool(draft.files) or bool(visit.session.turns)
