@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vlm import families
 from vlm.errors import ModelError
-from vlm.families.internvl15 import FAMILY, files
+from vlm.families import stored
+from vlm.families.internvl15 import FAMILY
 
 WEIGHTS = "model.safetensors"
 
@@ -80,7 +81,7 @@ def test_missing_shard(copied: Path) -> None:
     tensors = load_file(copied / WEIGHTS)
     (copied / WEIGHTS).unlink()
     names = dict.fromkeys(tensors, "model-00001-of-00001.safetensors")
-    (copied / files.INDEX).write_text(json.dumps({"weight_map": names}), encoding="utf-8")
+    (copied / stored.INDEX).write_text(json.dumps({"weight_map": names}), encoding="utf-8")
     with pytest.raises(ModelError, match=r"model-00001-of-00001\.safetensors is named in .*index"):
         FAMILY.open(str(copied))
 
@@ -94,7 +95,7 @@ def test_damaged_file(copied: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": 3}', "{}"])
 def test_damaged_index(copied: Path, text: str) -> None:
-    (copied / files.INDEX).write_text(text, encoding="utf-8")
+    (copied / stored.INDEX).write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=r"index\.json cannot be read"):
         FAMILY.open(str(copied))
 

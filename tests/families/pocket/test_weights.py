@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from tests.support.goldens import Check
 from vlm.errors import ModelError
+from vlm.families import stored
 from vlm.families.pocket import CHECKPOINTS, FAMILY, recognises, weights
 from vlm.families.pocket.modeling import PocketForConditionalGeneration
 
@@ -90,7 +91,7 @@ BROKEN = {
 def test_golden_notices_a_broken_rule(
     model: Any, processor: Any, where: str, rule: Callable[[str, Read], Tensor]
 ) -> None:
-    read = weights.reader(weights.stored_tensors(FOLDER))
+    read = stored.reader(stored.stored_tensors(FOLDER))
     broken = {
         name: weights.unpack(name, tuple(tensor.shape), lambda part: rule(part, read))
         for name, tensor in model.named_parameters()
@@ -104,7 +105,7 @@ def test_golden_notices_a_broken_rule(
 
 
 def test_nothing_changes_where_no_rule_is_broken(model: Any) -> None:
-    read = weights.reader(weights.stored_tensors(FOLDER))
+    read = stored.reader(stored.stored_tensors(FOLDER))
     name = "model.language_model.layers.7.self_attn.k_proj.weight"
     assert torch.equal(weights.unpack(name, (192, 576), read), model.state_dict()[name])
 
@@ -150,12 +151,12 @@ def packed(small: PocketForConditionalGeneration, tmp_path: Path) -> Path:
 
 def write_index(folder: Path, files: dict[str, dict[str, Tensor]]) -> None:
     weight_map = {name: file for file, tensors in files.items() for name in tensors}
-    (folder / weights.INDEX).write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+    (folder / stored.INDEX).write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
 
 
 def rewrite(file: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
-    read = weights.reader(weights._headers(file, named_in=file))
-    tensors = {name: read(name).clone() for name in weights._headers(file, named_in=file)}
+    read = stored.reader(stored.headers(file))
+    tensors = {name: read(name).clone() for name in stored.headers(file)}
     change(tensors)
     save_file(tensors, file)
 
@@ -191,7 +192,7 @@ def test_damaged_shard(packed: Path, small: Any) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": 3}', "{}"])
 def test_damaged_index(packed: Path, small: Any, text: str) -> None:
-    (packed / weights.INDEX).write_text(text, encoding="utf-8")
+    (packed / stored.INDEX).write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=r"index\.json cannot be read"):
         load(packed, small)
 

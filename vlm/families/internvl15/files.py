@@ -4,34 +4,19 @@ In: a folder and the configuration. Nothing missing is ever filled in at random:
 shapes on disk follow from the model's own, by the same tables that load it.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from transformers.core_model_loading import revert_weight_conversion
 
-from vlm.errors import ModelError
 from vlm.families.internvl15 import weights
 from vlm.families.internvl15.configuration import InternVLChatConfig
 from vlm.families.internvl15.modeling import InternVLChatForConditionalGeneration
+from vlm.families.stored import Shape, check, stored_tensors
 
-INDEX = "model.safetensors.index.json"
 IGNORED = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached")
 """Ends of the names of tensors that older files hold and that are worked out anew."""
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """Where a tensor lies and how large it is."""
-
-    file: Path
-    shape: Shape
-
 
 ADAPTED_VISION = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 ADAPTED_LANGUAGE = {
@@ -62,15 +47,12 @@ ADAPTED_LANGUAGE = {
 def check_files(folder: Path, config: InternVLChatConfig) -> None:
     """Compares the headers of the files with the configuration.
 
-    Files that are quantised already are left to the loader, and so are those that are no
-    safetensors: they say nothing about their tensors before they are read.
+    Files that are quantised already are left to the loader.
 
     Raises:
         ModelError: a file or a tensor is missing, damaged, unexpected or of the wrong shape.
     """
     if getattr(config, "quantization_config", None):
-        return
-    if not (folder / INDEX).exists() and any(folder.glob("pytorch_model*.bin*")):
         return
     stored = stored_tensors(folder)
     found = {name: each for name, each in stored.items() if not name.endswith(IGNORED)}
@@ -124,64 +106,3 @@ def _adapted(
                 wrapped[f"{module}.lora_A.default.weight"] = (rank, shape[1])
                 wrapped[f"{module}.lora_B.default.weight"] = (shape[0], rank)
     return wrapped
-
-
-def stored_tensors(folder: Path) -> dict[str, Stored]:
-    """Every tensor in the files that the index names (or in the one file), by its name on disk.
-
-    Raises:
-        ModelError: a file is missing or damaged.
-    """
-    index = folder / INDEX
-    if not index.exists():
-        return _headers(folder / "model.safetensors", named_in=folder)
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError("file_damaged", file=index, detail=error) from error
-    stored: dict[str, Stored] = {}
-    for name in names:
-        stored |= _headers(folder / name, named_in=index)
-    return stored
-
-
-def check(found: Mapping[str, Stored], expected: Mapping[str, Shape], folder: Path) -> None:
-    """Raises ModelError unless the same tensors are found as expected, in the same shapes."""
-    if missing := sorted(expected.keys() - found.keys()):
-        raise ModelError(
-            "tensors_missing",
-            folder=folder,
-            found=len(found),
-            expected=len(expected),
-            names=", ".join(missing[:3]),
-        )
-    if unexpected := sorted(found.keys() - expected.keys()):
-        raise ModelError(
-            "tensors_unexpected",
-            file=found[unexpected[0]].file,
-            found=len(found),
-            expected=len(expected),
-            names=", ".join(unexpected[:3]),
-        )
-    for name, shape in expected.items():
-        if found[name].shape != shape:
-            raise ModelError(
-                "tensor_shape",
-                file=found[name].file,
-                name=name,
-                found=found[name].shape,
-                expected=shape,
-            )
-
-
-def _headers(file: Path, named_in: Path) -> dict[str, Stored]:
-    if not file.exists():
-        raise ModelError("file_missing", file=file.name, index=named_in)
-    try:
-        with safe_open(file, framework="pt", device="cpu") as tensors:
-            return {
-                name: Stored(file=file, shape=tuple(tensors.get_slice(name).get_shape()))
-                for name in tensors.keys()  # noqa: SIM118 - this is no mapping
-            }
-    except (SafetensorError, OSError) as error:
-        raise ModelError("file_damaged", file=file, detail=error) from error

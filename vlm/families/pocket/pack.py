@@ -20,7 +20,8 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from vlm.families.pocket.configuration import PocketConfig
 from vlm.families.pocket.processing import CHAT_TEMPLATE, make_processor
-from vlm.families.pocket.weights import BLOCK, INDEX, load
+from vlm.families.pocket.weights import BLOCK, load
+from vlm.families.stored import INDEX
 
 LANGUAGE_MODEL = {
     "model_type": "llama",

@@ -5,21 +5,17 @@ in float32; tower and projector only change their names. Nothing is left over, m
 the files are compared with the model's own list of tensors first.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vlm.errors import ModelError
 from vlm.families.pocket.configuration import PocketConfig
 from vlm.families.pocket.modeling import PocketForConditionalGeneration
+from vlm.families.stored import Shape, check, reader, stored_tensors
 
-INDEX = "model.safetensors.index.json"
 BLOCK = 32
 """Columns that share a scale and a minimum."""
 RANK = 32
@@ -43,16 +39,6 @@ RENAMES = (
     (".project.conv.", "._project_conv."),
     (".project.norm.", "._bn2."),
 )
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """Where a tensor lies and how large it is."""
-
-    file: Path
-    shape: Shape
 
 
 def name_on_disk(name: str) -> str:
@@ -183,74 +169,3 @@ def save_random(config: PocketConfig, folder: Path) -> None:
             else:  # as large on the way out as on the way in
                 state[part] = (values * (2 / (values[0].numel())) ** 0.5).half()
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def stored_tensors(folder: Path) -> dict[str, Stored]:
-    """Every tensor in the files that the index names (or in the one file), by its name on disk.
-
-    Raises:
-        ModelError: a file is missing or damaged.
-    """
-    index = folder / INDEX
-    if not index.exists():
-        return _headers(folder / "model.safetensors", named_in=folder)
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError("file_damaged", file=index, detail=error) from error
-    stored: dict[str, Stored] = {}
-    for name in names:
-        stored |= _headers(folder / name, named_in=index)
-    return stored
-
-
-def reader(stored: Mapping[str, Stored]) -> Callable[[str], Tensor]:
-    """A function that reads a stored tensor by its name on disk."""
-    files = {file: _open(file) for file in {each.file for each in stored.values()}}
-    return lambda name: files[stored[name].file].get_tensor(name)
-
-
-def check(found: Mapping[str, Stored], expected: Mapping[str, Shape], folder: Path) -> None:
-    """Raises ModelError unless the same tensors are found as expected, in the same shapes."""
-    if missing := sorted(expected.keys() - found.keys()):
-        raise ModelError(
-            "tensors_missing",
-            folder=folder,
-            found=len(found),
-            expected=len(expected),
-            names=", ".join(missing[:3]),
-        )
-    if unexpected := sorted(found.keys() - expected.keys()):
-        raise ModelError(
-            "tensors_unexpected",
-            file=found[unexpected[0]].file,
-            found=len(found),
-            expected=len(expected),
-            names=", ".join(unexpected[:3]),
-        )
-    for name, shape in expected.items():
-        if found[name].shape != shape:
-            raise ModelError(
-                "tensor_shape",
-                file=found[name].file,
-                name=name,
-                found=found[name].shape,
-                expected=shape,
-            )
-
-
-def _headers(file: Path, named_in: Path) -> dict[str, Stored]:
-    if not file.exists():
-        raise ModelError("file_missing", file=file.name, index=named_in)
-    tensors = _open(file)
-    return {
-        name: Stored(file=file, shape=tuple(tensors.get_slice(name).get_shape()))
-        for name in tensors.keys()  # noqa: SIM118 - this is no mapping
-    }
-
-
-def _open(file: Path) -> safe_open:
-    try:
-        return safe_open(file, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise ModelError("file_damaged", file=file, detail=error) from error
