@@ -1,11 +1,13 @@
 """Knobs of image processors: which there are, and that one request's choice stays its own."""
 
 import copy
+import shutil
 
 import pytest
 
 from tests.support.fakes import photo
 from vlm.engine import Engine
+from vlm.errors import ModelError
 from vlm.messages import user_message
 from vlm.processors import image_knobs, image_settings
 from vlm.settings import GenerationOptions
@@ -81,3 +83,16 @@ def test_a_processor_of_a_family_speaks_for_itself():
 
     assert image_knobs(Own()) == Own.image_knobs
     assert image_settings(Own(), {"tiles": 3}) == {"tiles": 3}
+
+
+def test_a_tokenizer_from_elsewhere(checkpoints, tmp_path):
+    source = checkpoints["llava"]
+    bare = shutil.copytree(source, tmp_path / "bare")
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    engine = Engine.load(str(bare), quantization="none", tokenizer=str(source))
+    assert engine.processor.tokenizer.name_or_path == str(source)
+    assert type(engine.processor).__name__ == "LlavaProcessor"
+    engine.close()
+    with pytest.raises(ModelError):
+        Engine.load(str(bare), quantization="none")

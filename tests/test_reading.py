@@ -1,12 +1,16 @@
 """Messages to tensors: answers that are gone on with, and marks of the prompt format."""
 
+import copy
+
 import pytest
+from tokenizers import processors
 
 from tests.support.answers import ask, work_out
 from tests.support.fakes import photo
 from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.messages import Message, Text, user_message
+from vlm.reading import PromptReader
 from vlm.settings import GenerationOptions
 
 NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "pocket")
@@ -98,3 +102,38 @@ def test_a_processor_that_cannot_go_on_says_so(checkpoints):
         ask(engine, [user_message("?"), Message("assistant", (Text("It"),))], GenerationOptions())
     assert caught.value.key == "cannot_continue"
     engine.close()
+
+
+def with_opening(engine, template: str):
+    """A reader of the same model whose tokenizer puts its first token before every text."""
+    processor = copy.deepcopy(engine.processor)
+    tokenizer = processor.tokenizer
+    first = tokenizer.bos_token or tokenizer.eos_token
+    number = tokenizer.convert_tokens_to_ids(first)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, number)]
+    )
+    assert tokenizer("a")["input_ids"][0] == number
+    processor.chat_template = template.replace("MARK", processor.image_token).replace(
+        "FIRST", first
+    )
+    return PromptReader(engine.model, processor), number
+
+
+@pytest.mark.parametrize("template", [TRIMMING, "FIRST" + TRIMMING])
+def test_what_the_tokenizer_puts_first_comes_once(engine, template):
+    reader, first = with_opening(engine, template)
+    asked = [user_message("What is this?", [photo()])]
+    ids = reader.prepare(asked, {})["input_ids"][0]
+    assert int(ids[0]) == first != int(ids[1])
+    begun = [*asked, Message("assistant", (Text("It is"),))]
+    assert reader.prepare(begun, {})["input_ids"][0, : len(ids)].equal(ids)
+    assert reader.continues
+
+
+def test_what_the_tokenizer_puts_first_may_come_after_the_images(engine):
+    marks = "{% for part in messages[0].content if part.type == 'image' %}MARK{% endfor %}"
+    reader, first = with_opening(engine, marks + "{{ 'FIRST' }}Describe.")
+    ids = reader.prepare([user_message("", [photo()])], {})["input_ids"][0]
+    assert int((ids == first).sum()) == 1
+    assert int(ids[0]) != first

@@ -32,6 +32,7 @@ from vlm.settings import (
 
 NOT_DEFAULT = {
     "model": "/models/my model",
+    "tokenizer": "/models/my words",
     "quantization": "nf4",
     "dtype": "float32",
     "device": "cuda:1",

@@ -88,10 +88,17 @@ class Engine:
 
     @classmethod
     def load(
-        cls, source: str, quantization: str = "auto", device: str = "auto", dtype: str = "auto"
+        cls,
+        source: str,
+        quantization: str = "auto",
+        device: str = "auto",
+        dtype: str = "auto",
+        tokenizer: str = "",
     ) -> "Engine":
         """Loads a checkpoint; arguments and errors are those of `vlm.loading.load`."""
-        return cls(load(source, quantization=quantization, device=device, dtype=dtype))
+        return cls(
+            load(source, quantization=quantization, device=device, dtype=dtype, tokenizer=tokenizer)
+        )
 
     @property
     def loaded(self) -> Loaded:
@@ -385,4 +392,5 @@ def open_engine(settings: Settings) -> Engine:
         quantization=settings.quantization,
         device=settings.device,
         dtype=settings.dtype,
+        tokenizer=settings.tokenizer,
     )

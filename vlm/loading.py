@@ -113,7 +113,12 @@ def _count(name: str, module: torch.nn.Module, seen: set[int]) -> ModelPart:
 
 
 def load(
-    source: str, *, quantization: str = "auto", device: str = "auto", dtype: str = "auto"
+    source: str,
+    *,
+    quantization: str = "auto",
+    device: str = "auto",
+    dtype: str = "auto",
+    tokenizer: str = "",
 ) -> Loaded:
     """Loads a checkpoint.
 
@@ -123,6 +128,7 @@ def load(
             nf4. Vision tower, projector and output head stay in 16 bits.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "auto", "bfloat16", "float16" or "float32", for what is not quantised.
+        tokenizer: folder or hub id to take it from where the checkpoint has none of its own.
 
     Raises:
         ModelError: the checkpoint is not there, not complete or not of a kind that can be loaded.
@@ -135,9 +141,10 @@ def load(
     known = families.look_up(source)
     name = known.title if known else Path(source).name
     source = known.source if known else str(Path(source).expanduser())
+    tokenizer = tokenizer and str(Path(tokenizer).expanduser())
     with model_errors(source):
         family = families.find(source)
-        opened = open_checkpoint(source, number_type, family)
+        opened = open_checkpoint(source, number_type, family, tokenizer)
         skeleton = empty_model(opened.config)
         if quantization == "auto":
             quantization = memory.choose_quantization(skeleton, place, number_type)
@@ -146,19 +153,23 @@ def load(
     return Loaded(model, opened.processor, name, source, quantization, family)
 
 
-def open_checkpoint(source: str, dtype: torch.dtype, family: Family | None) -> Opened:
+def open_checkpoint(
+    source: str, dtype: torch.dtype, family: Family | None, tokenizer: str = ""
+) -> Opened:
     """Configuration and processor of a checkpoint, and where its weights are.
 
     Raises:
         ModelError: a folder that holds no checkpoint.
     """
     if family is not None:
-        return family.open(source, dtype=dtype)
+        return family.open(source, tokenizer=tokenizer or None, dtype=dtype)
     _check_source(source)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ModelError("not_image_to_text", source=source, got=config.model_type)
-    return Opened(config=config, processor=load_processor(source, config), weights=source)
+    return Opened(
+        config=config, processor=load_processor(source, config, tokenizer), weights=source
+    )
 
 
 def empty_model(config: transformers.PreTrainedConfig) -> PreTrainedModel:

@@ -25,11 +25,18 @@ from vlm.backend import ImageKnob
 from vlm.errors import ModelError, RequestError
 
 
-def load_processor(source: str, config: transformers.PreTrainedConfig) -> ProcessorMixin:
+def load_processor(
+    source: str, config: transformers.PreTrainedConfig, tokenizer: str = ""
+) -> ProcessorMixin:
     """The processor of a checkpoint that transformers knows, without its video part.
 
     The class is one of transformers' own, named by the checkpoint or else by its configuration,
     never by a file's `auto_map`, so no checkpoint can ask for remote code here.
+
+    Args:
+        source: folder or hub id.
+        config: of the model.
+        tokenizer: folder or hub id to take the tokenizer from instead.
     """
     kind = _declared_class(source)
     if kind is None and type(config) in PROCESSOR_MAPPING:
@@ -37,7 +44,7 @@ def load_processor(source: str, config: transformers.PreTrainedConfig) -> Proces
     if kind is None:
         processor = AutoProcessor.from_pretrained(source, config=config, trust_remote_code=False)
     else:
-        processor = without_video(kind).from_pretrained(
+        processor = with_tokenizer(without_video(kind), tokenizer).from_pretrained(
             source, trust_remote_code=False, **_missing_sizes(kind, source, config)
         )
     if not hasattr(processor, "image_processor"):
@@ -132,6 +139,24 @@ def without_video(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
 
     ImageTextProcessor.__name__ = kind.__name__  # it is written to, and read from, the checkpoint
     return ImageTextProcessor
+
+
+def with_tokenizer(kind: type[ProcessorMixin], tokenizer: str) -> type[ProcessorMixin]:
+    """The same processor class, whose tokenizer is read from another folder or hub id if any."""
+    if not tokenizer:
+        return kind
+
+    class OtherTokenizer(kind):
+        @classmethod
+        def _load_tokenizer_from_pretrained(
+            cls, sub_processor_type: str, source: str, **settings: Any
+        ) -> Any:
+            return super()._load_tokenizer_from_pretrained(
+                sub_processor_type, tokenizer, **settings
+            )
+
+    OtherTokenizer.__name__ = kind.__name__
+    return OtherTokenizer
 
 
 # ---- knobs: what a processor lets people choose about images ----

@@ -6,6 +6,7 @@ and `features` take the images one by one and remember each, for models that can
 
 import copy
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,9 @@ from vlm.processors import image_settings
 Detail = Mapping[str, int | bool]
 Tell = Callable[[int, int], None]
 """Called with (which image, of how many) when one is really worked on."""
+
+REFUSALS = (ValueError, TypeError, IndexError, NotImplementedError, jinja2.TemplateError)
+"""What processors raise when a conversation is not one for them."""
 
 PROBES = ((90, 30), (40, 70))
 """Sizes (width, height) of the pictures on which the two ways are compared."""
@@ -73,10 +77,37 @@ class PromptReader:
         return self._processor.tokenizer.convert_ids_to_tokens(self.placeholder_id)
 
     def _template(self) -> str | None:
-        """The chat template, without the line break at its end, which Jinja drops too."""
+        """The chat template, without the line break at its end, which Jinja drops too.
+
+        It writes everything: also what the tokenizer itself would put before every text, which it
+        does not do for texts whose marks are told apart piece by piece.
+        """
         own = getattr(self._processor, "chat_template", None)
         template = own.get("default") if isinstance(own, dict) else own
-        return template.removesuffix("\n") if isinstance(template, str) else None
+        if not isinstance(template, str):
+            return None
+        if self._opening and not self._written_plainly().startswith(self._opening):
+            template = f"{{{{ {json.dumps(self._opening)} }}}}{template}"
+        return template.removesuffix("\n")
+
+    @cached_property
+    def _opening(self) -> str:
+        """What the tokenizer puts before every text."""
+        tokenizer = self._processor.tokenizer
+        plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+        whole = tokenizer("a")["input_ids"]
+        first = whole[: len(whole) - len(plain)]
+        return "".join(tokenizer.convert_ids_to_tokens(first)) if first + plain == whole else ""
+
+    def _written_plainly(self) -> str:
+        """A question without images as the processor's own template writes it."""
+        asked = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
+        try:
+            return self._processor.apply_chat_template(
+                asked, add_generation_prompt=True, tokenize=False
+            )
+        except REFUSALS as error:
+            raise RequestError("processor_refused", detail=str(error)[:300]) from error
 
     @cached_property
     def continues(self) -> bool:
@@ -108,30 +139,30 @@ class PromptReader:
         An answer that was begun is written after the prompt that asks for one: just where the
         model left off, with its white space, whatever the template does to answers in the past.
         """
-        begun: dict[str, Any] = {}
+        template, begun = self._template(), {}
         if messages[-1].role == "assistant":
             *messages, last = messages
-            template = self._template()
             if template is None or last.images:
                 raise RequestError("cannot_continue")
-            begun = {"chat_template": template + "{{ begun_answer }}", "begun_answer": last.text}
+            template, begun = template + "{{ begun_answer }}", {"begun_answer": last.text}
         conversation = [
             {"role": message.role, "content": [self._part(part) for part in message.parts]}
             for message in messages
         ]
-        settings = image_settings(self._processor, detail)
-        tensors: dict[str, Any] = {"return_dict": True, "return_tensors": "pt"}
+        call = {"images_kwargs": image_settings(self._processor, detail)}
+        tensors = {"return_dict": True, "return_tensors": "pt"}
         try:
             return processor.apply_chat_template(
                 conversation,
                 add_generation_prompt=True,
                 tokenize=tokenize,
                 sanitize_control_tokens=tokenize,
-                processor_kwargs={"images_kwargs": settings} if settings else None,
+                chat_template=template,
+                processor_kwargs={**call, "add_special_tokens": False} if tokenize else None,
                 **(tensors if tokenize else {}),
                 **begun,
             )
-        except (ValueError, TypeError, IndexError, jinja2.TemplateError) as error:
+        except REFUSALS as error:
             raise RequestError("processor_refused", detail=str(error)[:300]) from error
 
     def _part(self, part: Text | Image) -> dict[str, object]:

@@ -23,7 +23,7 @@ LINE = ("first_token", "decode", "tokens_in", "tokens_out", "memory", "total")
 PARTS_OF_PROMPT = ("cached", "images")
 """The figures that the line puts in brackets after `tokens_in`."""
 
-MODEL_SETTINGS = ("model", "quantization", "dtype", "device", "backend")
+MODEL_SETTINGS = ("model", "tokenizer", "quantization", "dtype", "device", "backend")
 """The settings that an answer depends on."""
 
 

@@ -23,6 +23,7 @@ class Settings:
     """The program's settings; what each means stands in the table of words as `flag.NAME`."""
 
     model: str = "pocket"
+    tokenizer: str = ""
     quantization: str = "auto"
     dtype: str = "auto"
     device: str = "auto"

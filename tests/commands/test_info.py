@@ -1,4 +1,10 @@
-"""`python -m vlm info`: the parts of the embedded model and their parameters."""
+"""`python -m vlm info`: the parts of a model and their parameters."""
+
+import shutil
+
+import pytest
+
+from tests.support.goldens import CHECKPOINTS
 
 LINEARS = 30 * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536) / 1e6
 """Millions of weights in the language model's linear layers: attention and feed-forward."""
@@ -41,3 +47,24 @@ def test_no_such_checkpoint(run):
     assert (ran.status, ran.out) == (1, "")
     assert "There is no checkpoint 'nowhere'" in ran.err
     assert "Built in: pocket." in ran.err
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda path: path.parent.name)
+def test_checkpoints_of_the_goldens(run, checkpoint):
+    ran = run("info", str(checkpoint), "--device", "cpu", "--quantization", "none")
+    assert (ran.status, ran.err) == (0, "loading the model …\n")
+    parts = table(ran.out)
+    assert {"vision_tower", "language_model", "total"} <= parts.keys()
+
+
+def test_a_tokenizer_from_elsewhere(run, tmp_path):
+    checkpoint = next(path for path in CHECKPOINTS if "internvl" in str(path))
+    for file in checkpoint.iterdir():
+        if not file.name.startswith("tokenizer"):
+            shutil.copy(file, tmp_path)
+    ran = run("info", str(tmp_path), "--device", "cpu")
+    assert (ran.status, ran.out) == (1, "")
+    assert "has no tokenizer" in ran.err
+    assert "--tokenizer" in ran.err
+    ran = run("info", str(tmp_path), "--device", "cpu", "--tokenizer", str(checkpoint))
+    assert ran.status == 0

@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from tests.support.fakes import photo_bytes
+from tests.support.goldens import CHECKPOINTS
 
 
 def test_a_row_for_each_stage(run, tmp_path):
@@ -25,3 +28,14 @@ def test_json(run):
     rows = json.loads(ran.out)
     assert [row["name"] for row in rows] == ["inputs_embeds", "logits"]  # there is no image
     assert [len(row["shape"]) for row in rows] == [len(row["axes"]) for row in rows]
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda path: path.parent.name)
+def test_checkpoints_of_the_goldens(run, checkpoint, tmp_path):
+    (tmp_path / "photo.png").write_bytes(photo_bytes())
+    words = ["trace", str(tmp_path / "photo.png"), "-p", "What?", "--json", "--device", "cpu"]
+    ran = run(*words, "--model", str(checkpoint))
+    assert (ran.status, ran.err) == (0, "loading the model …\n")
+    names = [row["name"] for row in json.loads(ran.out)]
+    assert names[-1] == "logits"
+    assert {"pixel_values", "inputs_embeds"} <= set(names)

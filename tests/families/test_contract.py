@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -132,6 +133,22 @@ def test_open_takes_another_tokenizer(family: Family, source: str, tmp_path: Pat
     family.open(source).processor.tokenizer.save_pretrained(tmp_path)
     other = family.open(source, tokenizer=str(tmp_path)).processor
     assert other.tokenizer.name_or_path == str(tmp_path)
+
+
+def test_a_tokenizer_may_put_a_token_before_every_text(loaded: Loaded):
+    """As many published ones do, whether the chat template writes that token or not."""
+    plain = prompt(loaded, [photo()])["input_ids"][0].tolist()
+    processor = copy.deepcopy(loaded.processor)
+    tokenizer = processor.tokenizer
+    first = tokenizer.bos_token or tokenizer.eos_token
+    number = tokenizer.convert_tokens_to_ids(first)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, number)]
+    )
+    reader = PromptReader(loaded.model, processor)
+    ids = reader.prepare([user_message("What is this?", [photo()])], {})["input_ids"][0].tolist()
+    assert ids in (plain, [number, *plain])
+    assert number in ids
 
 
 # ---- 3, 4: placeholders ----

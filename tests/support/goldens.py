@@ -25,6 +25,8 @@ from vlm.loading import Loaded, load
 from vlm.trace import Stage, trace
 
 DEFAULT_ROOT = Path(__file__).parents[1] / "goldens"
+CHECKPOINTS = sorted(DEFAULT_ROOT.glob("*/*/checkpoint"))
+"""Those that lie here, each with a tokenizer."""
 
 EXACT = (0.0, 0.0)
 TOLERANCES: Mapping[str, Mapping[str, tuple[float, float]]] = {

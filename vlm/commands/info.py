@@ -23,6 +23,7 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
         quantization=settings.quantization,
         device=settings.device,
         dtype=settings.dtype,
+        tokenizer=settings.tokenizer,
     )
     config = loaded.model.config
     print(f"{loaded.name}: {type(loaded.model).__name__} ({config.model_type})")

@@ -312,9 +312,9 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     ),
     "error.no_tokenizer": (
         "{source} has no tokenizer; tokenizer.json, or tokenizer_config.json with tokenizer.model, "
-        "is expected. Download them into that folder.",
+        "is expected. Download them into that folder, or name another folder with --tokenizer.",
         "{source} 中没有分词器，应有 tokenizer.json，或 tokenizer_config.json 与 tokenizer.model。"
-        "请下载到该文件夹。",
+        "请下载到该文件夹，或用 --tokenizer 指定另一个文件夹。",
     ),
     "error.token_unknown": (
         "The tokenizer in {tokenizer} does not know {token}, which every prompt of this model "

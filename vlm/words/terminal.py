@@ -57,6 +57,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "model to load: a name from `models`, a folder or a hub id",
         "要加载的模型：`models` 列出的名称、文件夹或 hub id",
     ),
+    "flag.tokenizer": (
+        "folder or hub id to take the tokenizer from, where the model's has none",
+        "当模型自身没有分词器时，从该文件夹或 hub id 读取",
+    ),
     "flag.quantization": ("bits of the weights", "权重的位数"),
     "flag.dtype": ("number format of what is not quantised", "未量化部分的数值格式"),
     "flag.device": ("auto, cpu, cuda, cuda:1, mps", "auto、cpu、cuda、cuda:1、mps"),

@@ -44,7 +44,9 @@ def toy_tokenizer(special: dict[str, int]) -> PreTrainedTokenizerFast:
 
 @lru_cache
 def folder_with_tokenizer(checkpoint: Path, special: tuple[tuple[str, int], ...]) -> Path:
-    """A copy of a checkpoint with the tokenizer that its case describes."""
+    """The checkpoint, or a copy of it with the tokenizer that its case describes."""
+    if (checkpoint / "tokenizer.json").exists():
+        return checkpoint
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for file in checkpoint.iterdir():
