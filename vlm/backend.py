@@ -116,13 +116,13 @@ class ImageKnob:
     """Something about images that a processor lets people choose, by `image_detail`.
 
     Attributes:
-        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding" (whether), or
-            "pixels" (most pixels that are sent of an image).
+        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding", "cropping"
+            (whether), or "pixels" (most pixels that are sent of an image).
         default: of the checkpoint.
         low, high: smallest and largest value; None for those that are on or off.
     """
 
-    name: Literal["tiles", "thumbnail", "splitting", "padding", "pixels"]
+    name: Literal["tiles", "thumbnail", "splitting", "padding", "cropping", "pixels"]
     default: int | bool
     low: int | None = None
     high: int | None = None

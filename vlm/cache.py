@@ -33,22 +33,24 @@ class Prompt:
     Attributes:
         ids: (tokens,), int64, on the CPU.
         images: (where its first placeholder stands, which image it is), in order.
+        kind: what its states depend on besides; those of two kinds have nothing in common.
     """
 
     ids: torch.Tensor
     images: tuple[tuple[int, Hashable], ...] = ()
+    kind: Hashable = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def extended(self, ids: torch.Tensor) -> "Prompt":
         """The same images in a longer sequence that begins like this one."""
-        return Prompt(ids, self.images)
+        return Prompt(ids, self.images, self.kind)
 
 
 def common_length(first: Prompt, second: Prompt) -> int:
     """How many tokens two sequences have in common from the start, images compared by content."""
-    length = min(len(first), len(second))
+    length = min(len(first), len(second)) if first.kind == second.kind else 0
     differs = (first.ids[:length] != second.ids[:length]).nonzero()  # (differences, 1)
     if len(differs):
         length = int(differs[0, 0])
@@ -114,7 +116,8 @@ class Conversation:
             states.update(keys[:, :, :length], values[:, :, :length], index)
         images = tuple(image for image in self.prompt.images if image[0] < length)
         answered = {end: start for end, start in self.answered.items() if end <= length}
-        return Conversation(Prompt(self.prompt.ids[:length], images), states, answered)
+        prompt = Prompt(self.prompt.ids[:length], images, self.prompt.kind)
+        return Conversation(prompt, states, answered)
 
 
 def _filled(states: DynamicCache) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:

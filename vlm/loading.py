@@ -139,8 +139,12 @@ def load(
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
     known = families.look_up(source)
-    name = known.title if known else Path(source).name
-    source = known.source if known else str(Path(source).expanduser())
+    if known is None:
+        source = str(Path(source).expanduser())
+        places = [Path(part).expanduser() for part in families.common.parts(source)]
+        source = "+".join(map(str, places))
+    name = known.title if known else " + ".join(place.name for place in places)
+    source = known.source if known else source
     tokenizer = tokenizer and str(Path(tokenizer).expanduser())
     with model_errors(source):
         family = families.find(source)

@@ -74,7 +74,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 """How people write what is on or off."""
 
-SWITCHES = ("thumbnail", "splitting", "padding")
+SWITCHES = ("thumbnail", "splitting", "padding", "cropping")
 """What `image_detail` may name that is on or off; everything else in it is a whole number."""
 
 

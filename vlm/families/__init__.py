@@ -5,7 +5,7 @@ repository; None means that transformers knows it. Families are imported when th
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket", "paligemma", "internvl15")
+NAMES = ("pocket", "paligemma", "internvl15", "clip_qwen")
 """Folders in this package, asked in this order."""
 
 
@@ -102,6 +102,9 @@ class Family:
         roles: of the messages that its prompts have a place for.
         reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
             be kept for a prompt that goes on in another way.
+        states_depend_on: (configuration of the language model, tokens of a prompt) -> what else
+            the states of a prompt of that length depend on; they are kept only for prompts with
+            the same.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Family:
     tiny: Callable[[Path], str]
     roles: tuple[Role, ...] = ALL_ROLES
     reuses_prompts: bool = True
+    states_depend_on: Callable[..., Hashable] = lambda *_: None
 
 
 def families() -> Mapping[str, Family]:

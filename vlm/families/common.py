@@ -54,6 +54,7 @@ def fetch_config(source: str) -> None:
     nothing happens, and whoever loads the checkpoint says why.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
 
     for part in parts(source):
         if not _is_hub_id(part) or _cached(part, CONFIG) is not None:
@@ -61,6 +62,8 @@ def fetch_config(source: str) -> None:
         try:
             get_hf_file_metadata(hf_hub_url(part, CONFIG), timeout=10)
             hf_hub_download(part, CONFIG)
+        except EntryNotFoundError:
+            continue  # the hub did answer: a part that is no model, such as an adapter
         except Exception:  # the hub's client raises what its connection raises
             return
 

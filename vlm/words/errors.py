@@ -293,6 +293,54 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{file} 中有用途不明的张量：{names}（共 {found} 个，应有 {expected} 个）。"
         "请检查 config.json 是否与之匹配。",
     ),
+    "error.parts_missing": (
+        "{source} is not a whole system: there is {found}, missing is {missing}. It has three "
+        "parts: llm (Qwen, config.json of the type qwen), clip (config.json of the type clip) and "
+        "adapter (adapter_config.json, adapter_model.bin, other_params.bin). Join their folders or "
+        "hub ids, LLM+CLIP+ADAPTER, or name a folder that holds them as llm, clip and adapter.",
+        "{source} 不是完整的系统：现有 {found}，缺少 {missing}。系统由三部分组成：llm（Qwen，"
+        "config.json 的类型为 qwen）、clip（config.json 的类型为 clip）和 adapter"
+        "（adapter_config.json、adapter_model.bin、other_params.bin）。请用加号连接它们的文件夹或 "
+        "hub id：LLM+CLIP+ADAPTER，或给出含有 llm、clip、adapter 三个子文件夹的文件夹。",
+    ),
+    "error.part_unknown": (
+        "{part} in {source} is none of the parts that are expected: a language model (config.json "
+        "of the type qwen), a tower (config.json of the type clip), or a training output "
+        "(adapter_config.json). Check that the folder is the right one.",
+        "{source} 中的 {part} 不是所需的任何一部分：语言模型（config.json 的类型为 qwen）、"
+        "视觉塔（config.json 的类型为 clip）或训练输出（adapter_config.json）。请检查文件夹。",
+    ),
+    "error.part_twice": (
+        "{first} and {second} in {source} are the same kind of part. Name one of each kind.",
+        "{source} 中的 {first} 与 {second} 属于同一种部分。每种只给出一个。",
+    ),
+    "error.part_incomplete": (
+        "{folder} is a training output without {missing}. Copy the files of that name into it.",
+        "训练输出 {folder} 中缺少 {missing}。请把这些文件复制进去。",
+    ),
+    "error.adapter_setting": (
+        "{file} says {name} = {got}, and an adapter like that cannot be merged; {expected} can. "
+        "Merge it into the language model where it was trained, or choose another one.",
+        "{file} 中 {name} = {got}，无法合并这样的适配器；可接受的是 {expected}。"
+        "请在训练环境中把它合并到语言模型，或选择其他适配器。",
+    ),
+    "error.projector_differs": (
+        "The projector in {file} leads from width {found}, but tower and language model are "
+        "{expected} wide. Name the tower and the language model that it was trained with.",
+        "{file} 中投影层的宽度是 {found}，而视觉塔与语言模型的宽度是 {expected}。"
+        "请使用与它一同训练的视觉塔和语言模型。",
+    ),
+    "error.config_value": (
+        "{file} says {name} = {got}, but {expected} is expected. Check that the file belongs to "
+        "this checkpoint.",
+        "{file} 中 {name} = {got}，应为 {expected}。请检查该文件是否属于此检查点。",
+    ),
+    "error.no_ranks": (
+        "{source} has no tokenizer; qwen.tiktoken or tokenizer.json is expected. Download it into "
+        "that folder, or name another folder with --tokenizer.",
+        "{source} 中没有分词器，应有 qwen.tiktoken 或 tokenizer.json。"
+        "请下载到该文件夹，或用 --tokenizer 指定另一个文件夹。",
+    ),
     "error.placeholder_differs": (
         "The tokenizer in {tokenizer} gives the placeholder {token} the number {found}, but the "
         "model expects {expected}. Use the tokenizer that came with the model.",
