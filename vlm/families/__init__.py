@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket", "paligemma", "internvl15")
+NAMES = ("pocket", "paligemma", "internvl15", "minimind_v")
 """Folders in this package, asked in this order."""
 
 

@@ -43,6 +43,18 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "Text in pictures and photos, in English and Chinese; runs on a laptop.",
         "擅长图中文字和照片，支持中英文；笔记本电脑即可运行。",
     ),
+    "model.minimind_v.good_at_mid": (
+        "Short descriptions in Chinese by a very small model; two pictures at most.",
+        "极小的模型，用中文简短描述图片；最多两张图片。",
+    ),
+    "model.minimind_v.good_at_head": (
+        "Descriptions and simple questions, best in Chinese, by a very small model.",
+        "极小的模型，适合描述图片和简单提问，中文最佳。",
+    ),
+    "model.minimind_v.good_at_moe": (
+        "As minimind-3v, with four experts in each layer: knows a little more.",
+        "与 minimind-3v 相同，但每层有四个专家，知道得略多一些。",
+    ),
     "chat.label": ("Conversation", "对话内容"),
     "chat.empty": ("Drop a photo, then ask about it", "放入一张照片，然后提问"),
     "box.label": ("Message", "消息"),
