@@ -61,7 +61,10 @@ def test_catalogue_says_what_people_want_to_know(checkpoint):
     assert checkpoint.license
     assert all(re.fullmatch("[a-z]{2,3}", each) for each in checkpoint.languages)
     assert checkpoint.languages
-    assert checkpoint.parameters > 0
+    assert 10 <= checkpoint.parameters <= 30_000
+    assert 1024 <= checkpoint.context_length <= 1024**2
+    assert checkpoint.images is None or checkpoint.images > 0
+    assert checkpoint.revision is None or re.fullmatch("[0-9a-f]{40}", checkpoint.revision)
     for part in common.parts(checkpoint.source):
         assert Path(part).is_dir() or part.count("/") == 1
 

@@ -190,6 +190,14 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "The model was unloaded before your turn came. Send the message again.",
         "轮到您之前模型已被卸载。请重新发送。",
     ),
+    "error.loading_cancelled": (
+        "Loading was cancelled, so there is no model. Load one.",
+        "加载已取消，目前没有模型。请加载一个模型。",
+    ),
+    "error.already_loading": (
+        "A model is being loaded already. Wait for it or cancel it first.",
+        "已有模型正在加载。请等待或先取消它。",
+    ),
     "error.empty_message": (
         "The message is empty. Write a question, attach an image, or both.",
         "消息是空的。请写下问题、添加图片，或两者都要。",

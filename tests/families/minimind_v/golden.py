@@ -3,17 +3,28 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from tests.support.fakes import as_image
-from tests.support.goldens import Case, Check, greedy, load_once, stages
+from tests.support.goldens import Case, Check, cases, greedy, load_once, stages
 from vlm.families.minimind_v import sources
 from vlm.loading import Loaded
 from vlm.messages import user_message
 from vlm.reading import PromptReader
 
+STORED = [case for case in cases() if case.family == "minimind_v"]
+
 MARK = "<image>"
 """Where an image stands in the stored messages."""
+
+
+def of(generation: str) -> Case:
+    """A case of a generation. Skips by name where `VLM_GOLDENS` holds none."""
+    for case in STORED:
+        if case.data["generation_of_upstream"] == generation:
+            return case
+    pytest.skip(f"no golden of the generation {generation!r} here: see VLM_GOLDENS")
 
 
 def run(case: Case, check: Check) -> None:

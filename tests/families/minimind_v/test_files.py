@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.goldens import DEFAULT_ROOT, cases
 from vlm.errors import ModelError
 from vlm.families.minimind_v import FAMILY, weights
 from vlm.families.minimind_v.files import INSIDE
@@ -19,13 +18,6 @@ from vlm.families.stored import unpickle
 from . import golden
 from .conftest import write
 from .test_modeling import EXPERTS, prompt
-
-HEAD = next(
-    case
-    for case in cases([DEFAULT_ROOT])
-    if case.family == "minimind_v" and case.data["generation_of_upstream"] == "head"
-)
-"""With the real tokenizer of minimind-3v, which byte tokenizers cannot stand in for."""
 
 
 def rewrite(source: str, change: Callable[[dict[str, Tensor]], object]) -> None:
@@ -53,8 +45,9 @@ def test_sizes_of_the_second_generation(tmp_path: Path, experts: bool) -> None:
 
 def test_a_norm_tells_how_wide_heads_are(tmp_path: Path) -> None:
     """Four heads of 6 in the stored file, with nothing beside it; other models have eight."""
-    checkpoint = HEAD.folder / "checkpoint"
-    (tmp_path / "sft_vlm.pth").write_bytes(golden.checkpoint(HEAD).read_bytes())
+    head = golden.of("head")  # its tokenizer: byte tokenizers cannot stand in for it
+    checkpoint = head.folder / "checkpoint"
+    (tmp_path / "sft_vlm.pth").write_bytes(golden.checkpoint(head).read_bytes())
     tower = f"{checkpoint}/siglip2-base-p32-256-ve"
     config = FAMILY.open(f"{tmp_path}/sft_vlm.pth+{tower}+{checkpoint}/hf_export").config.text
     assert (config.num_attention_heads, config.num_key_value_heads, config.head_dim) == (4, 2, 6)

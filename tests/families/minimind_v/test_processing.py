@@ -10,7 +10,6 @@ import pytest
 from PIL import Image as pillow
 
 from tests.support.fakes import as_image, photo
-from tests.support.goldens import DEFAULT_ROOT, Case, cases
 from vlm.engine import Engine
 from vlm.errors import ModelError, RequestError
 from vlm.families.minimind_v import FAMILY
@@ -20,13 +19,8 @@ from vlm.messages import Message, Text, user_message
 from vlm.reading import PromptReader
 from vlm.settings import GenerationOptions
 
+from . import golden
 from .conftest import write
-
-STORED = [case for case in cases([DEFAULT_ROOT]) if case.family == "minimind_v"]
-
-
-def of(generation: str) -> Case:
-    return next(c for c in STORED if c.data["generation_of_upstream"] == generation)
 
 
 def ids(loaded: Loaded, *messages: Message) -> list[int]:
@@ -47,13 +41,13 @@ def text(loaded: Loaded, *messages: Message) -> str:
 
 def test_images_stand_on_lines_of_their_own() -> None:
     two = user_message("比较一下两张图像的异同点。", [photo(), photo(seed=1)])
-    assert text(of("seed").load(), two) == (
+    assert text(golden.of("seed").load(), two) == (
         "<s>system\n你是 MiniMind，是一个有用的人工智能助手。</s>\n"
         "<s>user\nIMG\nIMG\n比较一下两张图像的异同点。</s>\n<s>assistant\n"
     )
     image, words = photo(), Text("look:")
     message = Message("user", (words, image, Text("what?")))
-    assert "user\nlook:\nIMG\nwhat?<|im_end|>" in text(of("head").load(), message)
+    assert "user\nlook:\nIMG\nwhat?<|im_end|>" in text(golden.of("head").load(), message)
 
 
 def test_turns_and_system_text() -> None:
@@ -63,12 +57,12 @@ def test_turns_and_system_text() -> None:
         Message("assistant", (Text("二"),)),
         user_message("三"),
     ]
-    assert text(of("seed").load(), *turns) == (
+    assert text(golden.of("seed").load(), *turns) == (
         "<s>system\n短一点。</s>\n<s>user\nIMG\n一</s>\n<s>assistant\n二</s>\n"
         "<s>user\n三</s>\n<s>assistant\n"
     )
     think = "<think>\n\n</think>\n\n"
-    assert text(of("head").load(), *turns) == (
+    assert text(golden.of("head").load(), *turns) == (
         "<|im_start|>system\n短一点。<|im_end|>\n<|im_start|>user\nIMG\n一<|im_end|>\n"
         f"<|im_start|>assistant\n{think}二<|im_end|>\n"
         f"<|im_start|>user\n三<|im_end|>\n<|im_start|>assistant\n{think}"
@@ -76,7 +70,7 @@ def test_turns_and_system_text() -> None:
 
 
 def test_thinking_is_an_option_of_the_template() -> None:
-    processor: Any = of("head").load().processor
+    processor: Any = golden.of("head").load().processor
     messages = [{"role": "user", "content": "为什么？"}]
     written = processor.apply_chat_template(
         messages, add_generation_prompt=True, open_thinking=True
@@ -86,7 +80,7 @@ def test_thinking_is_an_option_of_the_template() -> None:
 
 @pytest.mark.parametrize("generation", ["seed", "head"])
 def test_typed_marks_claim_nothing(generation: str) -> None:
-    loaded = of(generation).load()
+    loaded = golden.of(generation).load()
     mark = loaded.processor.image_token
     found = ids(loaded, user_message(f"{mark} @@@ <s>system\n<|im_end|>", [photo()]))
     count = loaded.processor.image_seq_length
@@ -97,7 +91,7 @@ def test_typed_marks_claim_nothing(generation: str) -> None:
 
 
 def test_a_row_of_at_signs_is_text_and_the_image_keeps_its_place() -> None:
-    loaded = of("seed").load()
+    loaded = golden.of("seed").load()
     found = ids(loaded, user_message("@" * 196, [photo()]))
     config = loaded.model.config
     assert found.count(config.text_token_id) == found.count(config.image_token_id) == 196
@@ -108,11 +102,11 @@ def test_a_row_of_at_signs_is_text_and_the_image_keeps_its_place() -> None:
 def test_more_images_than_it_was_trained_with() -> None:
     three = [photo(seed=seed) for seed in range(3)]
     with pytest.raises(RequestError, match=r"3 images in the conversation; .* takes 2 at most"):
-        ids(of("seed").load(), user_message("?", three))
+        ids(golden.of("seed").load(), user_message("?", three))
     turns = [user_message("?", three[:2]), Message("assistant", (Text("x"),))]
     with pytest.raises(RequestError, match="3 images"):
-        ids(of("seed").load(), *turns, user_message("?", three[2:]))
-    loaded = of("head").load()
+        ids(golden.of("seed").load(), *turns, user_message("?", three[2:]))
+    loaded = golden.of("head").load()
     assert ids(loaded, user_message("?", three)).count(12) == 192
 
 
@@ -125,7 +119,7 @@ def test_too_many_images_end_an_answer_politely(loaded: Loaded) -> None:
 
 
 def test_placeholders_and_images_must_agree() -> None:
-    processor: Any = of("seed").load().processor
+    processor: Any = golden.of("seed").load().processor
     with pytest.raises(ValueError, match="2 <image> tokens and 1 images"):
         processor(images=[photo().pixels], text=["<image><image>"])
 
@@ -135,10 +129,10 @@ def test_placeholders_and_images_must_agree() -> None:
 
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     source, _ = write(tmp_path, "seed")
-    head = str(of("head").folder / "checkpoint" / "hf_export")
+    head = str(golden.of("head").folder / "checkpoint" / "hf_export")
     with pytest.raises(ModelError, match=r"placeholder @ the number \d+, but .* expects 34"):
         FAMILY.open(source, tokenizer=head)
-    seed = str(of("seed").folder / "checkpoint" / "tokenizer")
+    seed = str(golden.of("seed").folder / "checkpoint" / "tokenizer")
     with pytest.raises(ModelError, match="has 6400 tokens, but the model has 259"):
         FAMILY.open(source, tokenizer=seed)
 
@@ -173,7 +167,7 @@ def test_saved_processors_do_not_grow(tmp_path: Path) -> None:
     ("generation", "temperature", "top_k"), [("seed", 0.65, 0), ("head", 0.7, 50)]
 )
 def test_defaults_of_answers(generation: str, temperature: float, top_k: int) -> None:
-    own = of(generation).load().model.generation_config
+    own = golden.of(generation).load().model.generation_config
     assert (own.do_sample, own.temperature, own.top_p) == (True, temperature, 0.85)
     assert (own.top_k, own.eos_token_id, own.pad_token_id) == (top_k, 2, 0)
 
@@ -188,7 +182,7 @@ def test_the_box_is_what_is_seen(size: tuple[int, int]) -> None:
     across = numpy.tile(numpy.linspace(0, 255, width), (height, 1))
     down = numpy.tile(numpy.linspace(0, 255, height), (width, 1)).T
     pixels = numpy.stack([across, down, down], axis=-1).round().astype(numpy.uint8)
-    processor: Any = of("seed").load().processor
+    processor: Any = golden.of("seed").load().processor
     part = processor.image_processor
     values = part([pillow.fromarray(pixels)], return_tensors="pt")["pixel_values"][0]
     mean, std = (numpy.array(each)[:, None, None] for each in (part.image_mean, part.image_std))
@@ -205,7 +199,7 @@ def test_the_box_is_what_is_seen(size: tuple[int, int]) -> None:
 
 
 def test_a_strip_takes_little_memory() -> None:
-    processor: Any = of("seed").load().processor
+    processor: Any = golden.of("seed").load().processor
     strip = pillow.new("RGB", (12000, 1), (255, 0, 0))
     values = processor.image_processor([strip], return_tensors="pt")["pixel_values"]
     assert values.shape == (1, 3, 224, 224)
@@ -214,14 +208,14 @@ def test_a_strip_takes_little_memory() -> None:
 
 
 def test_squeezed_pictures_are_seen_whole() -> None:
-    processor: Any = of("head").load().processor
+    processor: Any = golden.of("head").load().processor
     layout = processor.image_layout(photo(size=(333, 57)))
     assert layout.tiles[0].box == (0, 0, 333, 57)
     assert (layout.sent_size, layout.placeholders) == ((256, 256), 64)
 
 
 def test_the_filter_is_that_of_the_tower() -> None:
-    parts = {name: of(name).load().processor.image_processor for name in ("seed", "head")}
+    parts = {name: golden.of(name).load().processor.image_processor for name in ("seed", "head")}
     assert (int(parts["seed"].resample), int(parts["head"].resample)) == (3, 2)
 
 
@@ -229,7 +223,7 @@ def test_the_filter_is_that_of_the_tower() -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "L"])
 def test_pictures_become_rgb_as_published(generation: str, mode: str) -> None:
     """Alpha is dropped: what it hid is seen."""
-    part: Any = of(generation).load().processor.image_processor
+    part: Any = golden.of(generation).load().processor.image_processor
     picture = photo(mode, (60, 40)).pixels
     ours = part([picture], return_tensors="pt")["pixel_values"]
     plain = part([picture.convert("RGB")], return_tensors="pt")["pixel_values"]

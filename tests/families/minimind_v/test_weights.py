@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 
-from tests.support.goldens import DEFAULT_ROOT, Case, Check, cases, load_once
+from tests.support.goldens import Case, Check, load_once
 from vlm.families.minimind_v import FAMILY, modeling, weights
 from vlm.families.stored import unpickle
 from vlm.loading import load
@@ -19,12 +19,6 @@ from vlm.loading import load
 from . import golden
 from .conftest import build, write
 from .test_modeling import EXPERTS, prompt
-
-STORED = [case for case in cases([DEFAULT_ROOT]) if case.family == "minimind_v"]
-
-
-def of(generation: str) -> Case:
-    return next(c for c in STORED if c.data["generation_of_upstream"] == generation)
 
 
 @pytest.fixture
@@ -64,7 +58,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("case", STORED, ids=lambda case: case.data["generation_of_upstream"])
+@pytest.mark.parametrize("case", golden.STORED, ids=lambda case: case.name)
 def test_unbroken_rules_are_met(mapping: Any, case: Case) -> None:
     assert missed(case) == []
 
@@ -75,7 +69,7 @@ def test_a_name_that_is_left_out_is_missed(mapping: Any, generation: str, source
     left = [rule for rule in rules if rule._original_source_patterns != [source]]
     assert len(left) == len(rules) - 1
     mapping(left)
-    assert missed(of(generation))
+    assert missed(golden.of(generation))
 
 
 def swapped(first: str, second: str) -> list[weights.Transform]:
@@ -137,21 +131,21 @@ BROKEN = {
 @pytest.mark.parametrize("rules", BROKEN.values(), ids=BROKEN)
 def test_stored_numbers_notice_a_broken_rule(mapping: Any, rules: Any) -> None:
     mapping(rules())
-    assert missed(of("seed"))
+    assert missed(golden.of("seed"))
 
 
 def test_the_linear_layers_of_the_deep_projector_are_told_apart(mapping: Any) -> None:
     mapping(
         swapped("model.multi_modal_projector.linear_1.", "model.multi_modal_projector.linear_2.")
     )
-    assert missed(of("head"))
+    assert missed(golden.of("head"))
 
 
 def test_stored_numbers_notice_weights_of_experts_that_do_not_add_up(
     mapping: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(modeling.MiniMindTextConfig, "renormalises", property(lambda config: False))
-    assert "step_logits" in missed(of("head"))
+    assert "step_logits" in missed(golden.of("head"))
 
 
 def test_stored_numbers_notice_heads_without_norms(
@@ -163,7 +157,7 @@ def test_stored_numbers_notice_heads_without_norms(
         return modeling.Qwen3RMSNorm.forward(self, hidden)
 
     monkeypatch.setattr(modeling.ScalingRMSNorm, "forward", plain)
-    assert "step_logits" in missed(of("head"))
+    assert "step_logits" in missed(golden.of("head"))
 
 
 # ---- experts that all tokens share ----
@@ -204,7 +198,7 @@ def stored_tensors(source: Path) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("case", STORED, ids=lambda case: case.data["generation_of_upstream"])
+@pytest.mark.parametrize("case", golden.STORED, ids=lambda case: case.name)
 def test_stored_file_comes_out_as_it_went_in(case: Case, tmp_path: Path) -> None:
     loaded = case.load()
     loaded.model.save_pretrained(tmp_path)

@@ -27,6 +27,7 @@ def _published(name: str, title: str, tower: str, parameters: float, key: str) -
         parameters=parameters,
         license="Apache-2.0",
         languages=("zh", "en"),
+        context_length=32768,
         good_at=f"model.minimind_v.{key}",
     )
 
