@@ -38,6 +38,7 @@ class Settings:
     max_file_megabytes: float = 20.0
     max_images: int = 8
     max_conversation_megabytes: float = 100.0
+    idle_minutes: float = 0.0
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -68,6 +69,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "max_file_megabytes": (0.01, 1000),
     "max_images": (1, 100),
     "max_conversation_megabytes": (0.01, 1000),
+    "idle_minutes": (0, 100_000),
 }
 """Smallest and largest value of each setting that is a number."""
 

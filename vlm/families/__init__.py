@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket", "paligemma", "internvl15", "clip_qwen")
+NAMES = ("pocket", "paligemma", "internvl15", "minimind_v", "clip_qwen")
 """Folders in this package, asked in this order."""
 
 
@@ -33,6 +33,8 @@ class Checkpoint:
         parameters: how many, in millions.
         license: its SPDX name or a few words.
         languages: it answers in, as codes of BCP 47.
+        context_length: tokens of prompt and answer together, as its configuration says.
+        images: the most in one prompt, as its makers say; None: several, no limit stated.
         good_at: key of a sentence in the table of words.
     """
 
@@ -43,6 +45,8 @@ class Checkpoint:
     parameters: float
     license: str
     languages: tuple[str, ...]
+    context_length: int
+    images: int | None = None
     good_at: str
 
 
@@ -134,8 +138,11 @@ def find(source: str) -> Family | None:
 
 
 def catalogue() -> tuple[Checkpoint, ...]:
-    """Every checkpoint that a family declares."""
-    return tuple(each for family in families().values() for each in family.checkpoints)
+    """Every checkpoint that a family declares, then the well-known ones of no family."""
+    from vlm.families import well_known
+
+    own = (each for family in families().values() for each in family.checkpoints)
+    return (*own, *well_known.CHECKPOINTS)
 
 
 def look_up(name: str) -> Checkpoint | None:

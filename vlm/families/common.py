@@ -57,7 +57,7 @@ def fetch_config(source: str) -> None:
     from huggingface_hub.errors import EntryNotFoundError
 
     for part in parts(source):
-        if not _is_hub_id(part) or _cached(part, CONFIG) is not None:
+        if not is_hub_id(part) or _cached(part, CONFIG) is not None:
             continue
         try:
             get_hf_file_metadata(hf_hub_url(part, CONFIG), timeout=10)
@@ -68,7 +68,7 @@ def fetch_config(source: str) -> None:
             return
 
 
-def _is_hub_id(source: str) -> bool:
+def is_hub_id(source: str) -> bool:
     """Whether a name has the form OWNER/NAME and is no folder."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -85,7 +85,7 @@ def _cached(source: str, file: str) -> Path | None:
     """Where the hub's cache holds a file of a repository."""
     from huggingface_hub import try_to_load_from_cache
 
-    if not _is_hub_id(source):
+    if not is_hub_id(source):
         return None
     found = try_to_load_from_cache(source, file)
     return Path(found) if isinstance(found, str) else None

@@ -190,6 +190,14 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "The model was unloaded before your turn came. Send the message again.",
         "轮到您之前模型已被卸载。请重新发送。",
     ),
+    "error.loading_cancelled": (
+        "Loading was cancelled, so there is no model. Load one.",
+        "加载已取消，目前没有模型。请加载一个模型。",
+    ),
+    "error.already_loading": (
+        "A model is being loaded already. Wait for it or cancel it first.",
+        "已有模型正在加载。请等待或先取消它。",
+    ),
     "error.empty_message": (
         "The message is empty. Write a question, attach an image, or both.",
         "消息是空的。请写下问题、添加图片，或两者都要。",
@@ -303,7 +311,7 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "（adapter_config.json、adapter_model.bin、other_params.bin）。请用加号连接它们的文件夹或 "
         "hub id：LLM+CLIP+ADAPTER，或给出含有 llm、clip、adapter 三个子文件夹的文件夹。",
     ),
-    "error.part_unknown": (
+    "error.part_not_expected": (
         "{part} in {source} is none of the parts that are expected: a language model (config.json "
         "of the type qwen), a tower (config.json of the type clip), or a training output "
         "(adapter_config.json). Check that the folder is the right one.",
@@ -374,6 +382,68 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "exactly the images that the prompt was written for.",
         "提示中有 {found} 个图片占位符，而图片需要 {expected} 个。请提供与提示对应的图片。",
     ),
+    "error.tower_missing": (
+        "{source} has no vision tower; it needs {wanted}. Add the folder or hub id of the tower "
+        "with a plus sign ({example}), or put the folder {place} beside it.",
+        "{source} 没有视觉塔，需要 {wanted}。请用加号接上视觉塔的文件夹或 hub id（{example}），"
+        "或把文件夹 {place} 放在旁边。",
+    ),
+    "error.tower_differs": (
+        "The vision tower in {source} is of another kind ({got}); this model was trained with "
+        "{wanted}. Use {example}.",
+        "{source} 中的视觉塔类型不符（{got}），此模型训练时用的是 {wanted}。请使用 {example}。",
+    ),
+    "error.tower_width": (
+        "The projector in {file} takes features of width {takes}, but the vision tower gives "
+        "{gives}. Use the tower that the model was trained with.",
+        "{file} 中的投影层接受宽度为 {takes} 的特征，而视觉塔给出 {gives}。请使用训练时的视觉塔。",
+    ),
+    "error.tokenizer_missing": (
+        "{source} has no tokenizer beside it. Add the folder of the one that it was trained with "
+        "({example}), or name it with --tokenizer.",
+        "{source} 旁边没有分词器。请接上训练时所用分词器的文件夹（{example}），"
+        "或用 --tokenizer 指定。",
+    ),
+    "error.no_chat_template": (
+        "The tokenizer in {tokenizer} has no chat template, by which prompts are written. Use the "
+        "tokenizer that came with the model.",
+        "{tokenizer} 的分词器没有对话模板，无法生成提示。请使用模型自带的分词器。",
+    ),
+    "error.vocabulary_differs": (
+        "The tokenizer in {tokenizer} has {found} tokens, but the model has {expected}. Use the "
+        "tokenizer that came with the model.",
+        "{tokenizer} 的分词器有 {found} 个词元，而模型有 {expected} 个。请使用模型自带的分词器。",
+    ),
+    "error.part_unknown": (
+        "{part}, named in {source}, holds neither a vision tower nor a tokenizer of a known kind. "
+        "Check the path, and that its config.json or tokenizer.json is there.",
+        "{source} 中的 {part} 既没有已知的视觉塔，也没有分词器。请检查路径，并确认其中有 "
+        "config.json 或 tokenizer.json。",
+    ),
+    "error.several_checkpoints": (
+        "It is not clear which checkpoint in {source} is meant: {found}. Name one file.",
+        "无法确定要加载 {source} 中的哪个检查点：{found}。请指定一个文件。",
+    ),
+    "error.not_minimind": (
+        "{file} holds no MiniMind-V model (its first tensors: {names}). Name the file of a whole "
+        "model, such as sft_vlm_512.pth.",
+        "{file} 中没有 MiniMind-V 模型（前几个张量：{names}）。"
+        "请给出完整模型的文件，例如 sft_vlm_512.pth。",
+    ),
+    "error.minimind_march": (
+        "{file} has the layout of March 2026, which was replaced within weeks and is not read "
+        "here. Use a minimind-3v checkpoint of April 2026 or later, or an older MiniMind2-V.",
+        "{file} 采用 2026 年 3 月的布局，该布局数周后即被替换，这里不支持。"
+        "请使用 2026 年 4 月及以后的 minimind-3v 检查点，或更早的 MiniMind2-V。",
+    ),
+    "error.heads_do_not_fit": (
+        "The attention in {file} has {queries} rows of queries and {keys} of keys, which "
+        "{heads} heads cannot share. Write the right num_attention_heads into upstream_args.json "
+        'beside it: {{"VLMConfig": {{"num_attention_heads": ...}}}}.',
+        "{file} 的注意力有 {queries} 行查询和 {keys} 行键，无法分给 {heads} 个头。请在旁边的 "
+        'upstream_args.json 中写明 num_attention_heads：{{"VLMConfig": '
+        '{{"num_attention_heads": ...}}}}。',
+    ),
     "error.tensor_shape": (
         "{name} in {file} has the shape {found}, but {expected} is expected. Check that its "
         "config.json belongs to it.",
@@ -422,6 +492,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
+    ),
+    "error.images_in_all": (
+        "{got} images in the conversation; this model takes {limit} at most. Remove some, or begin "
+        "a new conversation.",
+        "对话中共有 {got} 张图片，此模型最多接受 {limit} 张。请去掉一些，或开始新的对话。",
     ),
     "error.transcript_not_zip": (
         "This file is no exported conversation: it is no zip archive, or a damaged one. Choose a "

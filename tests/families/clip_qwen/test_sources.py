@@ -39,7 +39,7 @@ def test_a_joined_source_is_loaded_under_a_name_for_people(
     monkeypatch.setenv("HOME", str(copied.parent))
     source = f"~/whole/llm+{apart['clip']}+~/whole/adapter"
     loaded = load(source, quantization="none", device="cpu", dtype="float32")
-    assert loaded.name == "llm + clip + adapter"
+    assert loaded.name == "llm"
     assert loaded.source == "+".join(apart.values())
 
 

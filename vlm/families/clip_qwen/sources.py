@@ -83,7 +83,7 @@ def find_parts(source: str) -> dict[str, Path]:
         except HFValidationError:  # no name that a repository can have
             kind = None
         if kind is None:
-            raise ModelError("part_unknown", source=source, part=part)
+            raise ModelError("part_not_expected", source=source, part=part)
         if kind in found:
             raise ModelError("part_twice", source=source, first=found[kind], second=part)
         found[kind] = part
