@@ -13,7 +13,7 @@ from vlm.errors import RequestError
 from vlm.messages import Message, Text, user_message
 from vlm.settings import GenerationOptions
 
-NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3")
+NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "gemma4", "minicpm_v4_6")
 SHORT = GenerationOptions(max_new_tokens=12, min_new_tokens=12, temperature=1.0, seed=3)
 
 
@@ -54,6 +54,19 @@ def test_the_same_seed_gives_the_same_text_whatever_the_process_draws(engine):
     torch.rand(100)
     assert answer(5) == first
     assert answer(6) != first
+
+
+def test_saved_and_loaded_again_it_answers_the_same(engine, tmp_path):
+    engine.model.save_pretrained(tmp_path)
+    engine.processor.save_pretrained(tmp_path)
+    again = Engine.load(str(tmp_path), quantization="none", dtype="float32")
+    answers = []
+    for each in (engine, again):
+        session = ChatSession(each)
+        usage = list(session.send("What?", [photo(seed=41, size=(90, 60))], SHORT))[-1].usage
+        answers.append((session.turns[0].answer, usage.prompt_tokens, usage.image_tokens))
+    again.close()
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])

@@ -17,6 +17,8 @@ KNOBS = {
     "smolvlm": {"splitting": (True, None, None)},
     "qwen2_5_vl": {"pixels": (28 * 28 * 16, 28 * 28, 28 * 28 * 16)},
     "gemma3": {"splitting": (False, None, None), "tiles": (4, 1, 8)},
+    "gemma4": {},
+    "minicpm_v4_6": {"splitting": (True, None, None), "tiles": (4, 1, 8)},
 }
 
 
@@ -63,6 +65,8 @@ def test_a_choice_is_for_one_request_only(named):
     [
         ("smolvlm", {"splitting": False}, (12, 4)),
         ("qwen2_5_vl", {"pixels": 28 * 28 * 4}, (12, 3)),
+        ("minicpm_v4_6", {"splitting": False}, (15, 3)),
+        ("minicpm_v4_6", {"tiles": 2}, (15, 11)),
     ],
 )
 def test_a_choice_takes_effect(checkpoints, name, detail, counts):

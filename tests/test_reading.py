@@ -13,7 +13,7 @@ from vlm.messages import Message, Text, user_message
 from vlm.reading import PromptReader
 from vlm.settings import GenerationOptions
 
-NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "pocket")
+NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "gemma4", "minicpm_v4_6", "pocket")
 ENDINGS = ("It is", "It is ", "It is\n\n", " It is", "It is <|end|> 1", "é 图", "")
 TRIMMING = (
     "{% for message in messages %}<|start|>{{ message.role }}\n"

@@ -28,6 +28,7 @@ ORDER = (
     "model_slot",
     "families",
     "memory",
+    "processor_parts",
     "processors",
     "image_layout",
     "loading",

@@ -12,7 +12,7 @@ from itertools import zip_longest
 
 import torch
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 
 STATES_BYTES = 1 << 30
 """Budget for keys and values. Models of up to 8 billion parameters take 20 to 130 kB a token, so
@@ -130,8 +130,11 @@ def _filled(states: DynamicCache) -> Iterator[tuple[int, torch.Tensor, torch.Ten
 
 
 def supported(states: DynamicCache) -> bool:
-    """Whether every layer keeps plain keys and values: no recurrent state, no fixed length."""
-    kinds = (DynamicLayer, DynamicSlidingWindowLayer)
+    """Whether every layer keeps plain keys and values, or uses those of another layer.
+
+    Not where there is a recurrent state or a fixed length.
+    """
+    kinds = (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
     return all(type(layer) in kinds for layer in states.layers)
 
 

@@ -281,7 +281,7 @@ class Engine:
         own, options = self.model.generation_config, answer.options
         beams = options.num_beams or model_defaults(own)["num_beams"]
         plain = own.cache_implementation is None and own.use_cache is not False
-        if plain and beams == 1 and self._conversations.usable and self.reader.by_image:
+        if plain and beams == 1 and self.reader.by_image:
             answer.reading = self.reader.read(
                 answer.messages, options.image_detail, answer.tell_image
             )
@@ -303,7 +303,7 @@ class Engine:
             text = self.model.config.get_text_config(decoder=True)
             kind = family.states_depend_on(text, len(reading.prompt))
             reading.prompt = replace(reading.prompt, kind=kind)
-        if family is None or family.reuses_prompts:
+        if self._conversations.usable and (family is None or family.reuses_prompts):
             answer.conversation = self._conversations.start(reading.prompt)
             answer.inputs["past_key_values"] = answer.conversation.states
             answer.reused = len(answer.conversation.prompt)

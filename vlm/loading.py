@@ -6,9 +6,11 @@ initialised at random.
 """
 
 import contextlib
+import importlib.util
 import json
 import logging
 import pickle
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,11 +143,7 @@ def load(
     number_type = choose_dtype(dtype, place)
     known = families.look_up(source)
     source = known.source if known else _expanded(source)
-    name = (
-        known.title
-        if known
-        else Path(families.common.parts(source)[0]).name
-    )
+    name = known.title if known else Path(families.common.parts(source)[0]).name
     tokenizer = tokenizer and str(Path(tokenizer).expanduser())
     with model_errors(source):
         family = families.find(source)
@@ -359,6 +357,8 @@ def model_errors(source: str) -> Iterator[None]:
             raise ModelError("out_of_memory_loading", source=source) from error
         if "trust_remote_code" in str(error):
             raise ModelError("needs_own_code", source=source) from error
+        if package := next(filter(None, map(_missing_package, chain)), None):
+            raise ModelError("package_missing", source=source, package=package) from error
         words = str(error).strip() or "-"
         detail = f"{type(error).__name__}: {words.splitlines()[0][:200]}"
         raise ModelError("cannot_load", source=source, detail=detail) from error
@@ -370,6 +370,22 @@ CAUSES: dict[tuple[type[Exception], ...], str] = {
     (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled): "hub_unreachable",
 }
 """What may lie behind an error of transformers, the first that fits -> what people are told."""
+
+
+PACKAGE_WANTED = (
+    r"requires the (\w+) library",
+    r"image processor classes: (\w+): \w+\. None of these",
+)
+"""How transformers says which package is missing, where it does not let Python say so."""
+
+
+def _missing_package(error: BaseException) -> str | None:
+    """The package whose absence an error is about."""
+    named = error.name if isinstance(error, ModuleNotFoundError) else None
+    found = (re.search(pattern, str(error)) for pattern in PACKAGE_WANTED)
+    name = named or next((each[1].lower() for each in found if each), "")
+    package = name.partition(".")[0]
+    return package if package and importlib.util.find_spec(package) is None else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -464,6 +464,18 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "transformers knows by itself.",
         "{source} 需要自带的 Python 代码，这里绝不运行。请使用 transformers 自身支持的检查点。",
     ),
+    "error.package_missing": (
+        "{source} needs the Python package {package}, which is not installed. Choose another "
+        "checkpoint, or install {package} in the build that goes with your PyTorch (see "
+        "pytorch.org) and start again.",
+        "{source} 需要 Python 包 {package}，但尚未安装。请选择其他检查点，或安装与您的 PyTorch "
+        "相匹配的 {package}（参见 pytorch.org）并重新启动。",
+    ),
+    "error.part_unused": (
+        "The {part} of this model is not used here: only images and text are taken. Send a frame "
+        "as an image, or write what is said.",
+        "这里不使用此模型的 {part}：只接受图片和文字。请把画面作为图片发送，或写下所说的话。",
+    ),
     "error.hub_refused": (
         "The hub does not give out {source}: it does not exist, or its licence must be accepted "
         "first. Check the name, accept the licence on its page, and log in with `hf auth login`.",

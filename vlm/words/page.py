@@ -102,6 +102,20 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "pixels, so small print is lost.",
         "能用多种语言谈论照片，文笔好；每张图片都缩到 896×896 像素，小字会看不清。",
     ),
+    "model.gemma4.good_at_e2b": (
+        "Photos and everyday questions in many languages; small print in pictures is easily lost.",
+        "能用多种语言谈论照片和日常问题；图中的小字容易看不清。",
+    ),
+    "model.gemma4.good_at_e4b": (
+        "Photos, charts and longer answers in many languages; small print in pictures is easily "
+        "lost.",
+        "能用多种语言谈论照片和图表，回答较长；图中的小字容易看不清。",
+    ),
+    "model.minicpm_v4_6.good_at": (
+        "Small; cuts large pictures into slices, so it reads screens and documents well for its "
+        "size, in English and Chinese.",
+        "小模型；大图会切片，在同等大小中擅长看截图和文档，支持中英文。",
+    ),
     "model.llava_onevision.good_at_small": (
         "A small model for photos and short questions, in English and Chinese; details are often "
         "wrong.",
