@@ -36,6 +36,7 @@ NOT_DEFAULT = {
     "quantization": "nf4",
     "dtype": "float32",
     "device": "cuda:1",
+    "device_map": "balanced",
     "backend": "http://127.0.0.1:8000/v1",
     "host": "0.0.0.0",
     "port": 7861,

@@ -5,7 +5,6 @@ only saves time (`vlm.cache`). `vlm.chat.ChatSession` keeps the conversation. On
 does the work.
 """
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +39,7 @@ from vlm.generation import (
 from vlm.loading import Loaded, load
 from vlm.messages import ALL_ROLES, Image, Message, images_of
 from vlm.processors import image_knobs
+from vlm.progress import Watch
 from vlm.reading import PromptReader, Reading
 from vlm.settings import GenerationOptions, Settings
 from vlm.streaming import Emit, Halt, TokenStream, Worker
@@ -94,10 +94,20 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         tokenizer: str = "",
+        device_map: str = "",
+        watch: Watch | None = None,
     ) -> "Engine":
         """Loads a checkpoint; arguments and errors are those of `vlm.loading.load`."""
         return cls(
-            load(source, quantization=quantization, device=device, dtype=dtype, tokenizer=tokenizer)
+            load(
+                source,
+                quantization=quantization,
+                device=device,
+                dtype=dtype,
+                tokenizer=tokenizer,
+                device_map=device_map,
+                watch=watch,
+            )
         )
 
     @property
@@ -192,7 +202,8 @@ class Engine:
 
         def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
             if not self._try(messages, options, emit, should_stop, waited):
-                raise RequestError("out_of_memory")
+                free = memory.free_bytes(self.model.device)
+                raise RequestError("out_of_memory_answer", free=free / 1e9)
 
         return self._worker.run(work, cancel)
 
@@ -223,7 +234,8 @@ class Engine:
                     raise
             finally:
                 del answer
-                _free_caches()
+                memory.reuse_pages()
+                memory.trim()
             # Out here, as the error would keep the tensors of every step that it went through.
             if said or not self._forget():
                 return False
@@ -234,7 +246,7 @@ class Engine:
         kept = len(self._conversations) + len(self.reader.remembered)
         self._conversations.clear()
         self.reader.remembered.clear()
-        _free_caches()
+        memory.trim()
         return kept > 0
 
     def close(self) -> None:
@@ -242,14 +254,14 @@ class Engine:
         self._worker.close()
         self._conversations.clear()
         self._loaded = self._reader = None
-        gc.collect()
-        _free_caches()
+        memory.give_back()
 
     @torch.inference_mode()
     def _answer(self, answer: _Answer, waited: float) -> None:
         """One answer from start to end, on the engine's thread."""
         if self.model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.model.device)
+        memory.return_pages()
         own, options = self.model.generation_config, answer.options
         self._read(answer)
         ids = answer.inputs["input_ids"]  # (1, tokens)
@@ -314,14 +326,14 @@ class Engine:
             answer.inputs["mm_encoder_outputs"] = features
 
     def _count_image_tokens(self, input_ids: torch.Tensor) -> int:
-        config = self.model.config
-        placeholder = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+        placeholder = self.reader.placeholder_id
         return 0 if placeholder is None else int((input_ids == placeholder).sum())
 
     def _generate(self, answer: _Answer, config: GenerationConfig, tokens: TokenStream) -> None:
         """Runs the model until the answer ends or is stopped."""
         streams = config.num_beams == 1
-        hook = self.model.register_forward_pre_hook(answer.clock.note_prefill)
+        before = self.model.register_forward_pre_hook(answer.clock.note_prefill)
+        after = self.model.register_forward_hook(memory.reuse_pages)
         try:
             sequences = self.model.generate(
                 **answer.inputs,
@@ -335,7 +347,7 @@ class Engine:
                 streamer=tokens if streams else None,
             )
         finally:
-            hook.remove()
+            _ = before.remove(), after.remove()
         if answer.conversation is not None and answer.reading is not None:
             answer.conversation.grown(answer.reading.prompt, sequences[0].cpu())
         if not streams:  # several beams are only an answer once the best is known
@@ -355,8 +367,9 @@ class Engine:
         answer: _Answer,
         waited: float,
     ) -> Finished:
-        ends = config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
+        ends = (
+            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        )
         cut_off = answer.should_stop() and tokens.count < (config.max_new_tokens or 0)
         complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
         reason = "stop" if complete else "cancelled" if cut_off else "length"
@@ -374,23 +387,14 @@ class Engine:
         return Finished(reason, usage, timings)
 
 
-def _free_caches() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def _leave_a_core() -> None:
     """Keeps one core for the server: threads of a matrix product wait for the slowest of them."""
     cores = psutil.cpu_count(logical=False) or 1
     torch.set_num_threads(max(1, cores - 1))
 
 
-def open_engine(settings: Settings) -> Engine:
+def open_engine(settings: Settings, watch: Watch | None = None) -> Engine:
     """The engine that the settings ask for. Raises ModelError, SettingError."""
-    return Engine.load(
-        settings.model,
-        quantization=settings.quantization,
-        device=settings.device,
-        dtype=settings.dtype,
-        tokenizer=settings.tokenizer,
-    )
+    names = ("quantization", "device", "dtype", "tokenizer", "device_map")
+    chosen = {name: getattr(settings, name) for name in names}
+    return Engine.load(settings.model, **chosen, watch=watch)

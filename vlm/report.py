@@ -2,11 +2,15 @@
 
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vlm.backend import Finished, Progress, Timings, Usage
 from vlm.chat import Turn
 from vlm.settings import Settings, flag_words, option_words, setting_words
 from vlm.strings import say
+
+if TYPE_CHECKING:
+    from vlm.progress import LoadProgress
 
 NOTICED_WAIT = 0.05
 """Seconds in the queue that are worth telling."""
@@ -156,3 +160,11 @@ def reproduce_command(
             words += flag_words("--system-prompt", turn.system_prompt)
         words += option_words(turn.options)
     return shlex.join([*words, *setting_words(settings, MODEL_SETTINGS)])
+
+
+def load_words(progress: "LoadProgress", language: str = "en") -> str:
+    """What happens while a model is fetched, loaded or written."""
+    done, total = progress.current, progress.total
+    part = done / total if total else 0.0
+    facts = {"done": done / 1e9, "total": total / 1e9, "part": part}
+    return say(f"load.{progress.stage}", language, **facts)

@@ -27,6 +27,7 @@ class Settings:
     quantization: str = "auto"
     dtype: str = "auto"
     device: str = "auto"
+    device_map: str = ""
     backend: str = "local"
     host: str = "127.0.0.1"
     port: int = 7860
@@ -57,6 +58,7 @@ class Settings:
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "quantization": ("auto", "none", "int8", "nf4", "fp4"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "device_map": ("", "auto", "balanced", "balanced_low_0", "sequential"),
     "language": ("auto", "en", "zh"),
 }
 """Settings that take one of a few words."""

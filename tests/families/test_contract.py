@@ -23,8 +23,9 @@ from vlm.chat import ChatSession
 from vlm.engine import Engine
 from vlm.errors import RequestError, VLMError
 from vlm.families import Family
-from vlm.loading import CPU_BLOCK, Loaded, load
+from vlm.loading import Loaded, load
 from vlm.messages import ALL_ROLES, Image, Message, Text, user_message
+from vlm.quantization import CPU_BLOCK
 from vlm.reading import PromptReader
 from vlm.settings import GenerationOptions
 

@@ -99,6 +99,9 @@ class Family:
         tiny: (an empty folder) -> source. Writes a small checkpoint with random weights, just as
             the family's own are laid out; for tests, offline, in a second or two. The layers of
             its language model are multiples of 64 wide, so that 4 bits can hold them.
+        inspect: (source, tokenizer) -> Opened without its weights, for what memory they would
+            take; `weights` is an empty dict where `open` would unpack them into one. None where
+            `open` itself reads none.
         roles: of the messages that its prompts have a place for.
         reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
             be kept for a prompt that goes on in another way.
@@ -110,6 +113,7 @@ class Family:
     checkpoints: tuple[Checkpoint, ...]
     stages: tuple[Tap, ...]
     tiny: Callable[[Path], str]
+    inspect: Callable[[str, str | None], Opened] | None = None
     roles: tuple[Role, ...] = ALL_ROLES
     reuses_prompts: bool = True
 

@@ -262,7 +262,7 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
         return action_button("settings", say("way.settings", language))
     if key.startswith("image_"):
         return action_button("remove_broken", say("way.remove_broken", language))
-    if key in ("out_of_memory", "answer_broke_off", "model_closed", "unexpected"):
+    if key in ANSWER_ERRORS:
         words = say("way.send" if again["act"] == "send" else "way.retry", language)
         return action_button(words=words, **again)
     if key in MODEL_ERRORS:
@@ -270,8 +270,20 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
     return ""
 
 
+ANSWER_ERRORS = (
+    "out_of_memory",
+    "out_of_memory_answer",
+    "answer_broke_off",
+    "model_closed",
+    "unexpected",
+)
+"""Errors of answers that another try may mend."""
+
 MODEL_ERRORS = (
     "out_of_memory_loading",
+    "out_of_memory_weights",
+    "loading_cancelled",
+    "disk_full",
     "cannot_load",
     "hub_unreachable",
     "hub_refused",

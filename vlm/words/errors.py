@@ -233,6 +233,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "load the model in 4 bits.",
         "回答时内存不足。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
     ),
+    "error.out_of_memory_answer": (
+        "Memory ran out while answering; {free:.1f} GB are free now. Use fewer or smaller images, "
+        "a shorter conversation, or load the model in 4 bits.",
+        "回答时内存不足，现有 {free:.1f} GB 可用。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
+    ),
     "error.history_form": (
         "The history is not a list of messages with role and content (at: {got}). Send "
         '[{{"role": "user", "content": "..."}}]; images as data:image/png;base64 addresses.',
@@ -361,6 +366,69 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "Memory ran out while loading {source}. Load it in 4 bits (--quantization nf4), or choose "
         "a smaller model.",
         "加载 {source} 时内存不足。请以 4 位加载（--quantization nf4），或选择更小的模型。",
+    ),
+    "error.out_of_memory_weights": (
+        "Memory ran out while loading {source}: in {precision} its weights alone need {needed:.1f} "
+        "GB, {free:.1f} GB are free. Load it in 4 bits (--quantization nf4), close other programs, "
+        "or choose a smaller model.",
+        "加载 {source} 时内存不足：以 {precision} 加载仅权重就需 {needed:.1f} GB，"
+        "可用 {free:.1f} GB。请以 4 位加载（--quantization nf4）、关闭其他程序，或选择更小的模型。",
+    ),
+    "error.loading_cancelled": (
+        "Loading was called off. Nothing of it was kept; load again whenever you like.",
+        "加载已取消，未保留任何内容；可随时重新加载。",
+    ),
+    "error.disk_full": (
+        "No space on disk: {source} needs {needed:.2f} GB in {folder}, where {free:.2f} GB are "
+        "free. Make room, or choose another disk (variable HF_HOME for downloads).",
+        "磁盘空间不足：{source} 在 {folder} 需要 {needed:.2f} GB，可用 {free:.2f} GB。请腾出空间，"
+        "或换一个磁盘（下载用 HF_HOME 变量指定）。",
+    ),
+    "error.hub_file_missing": (
+        "A file of {source} is no longer on the hub. Look at its page, or choose another "
+        "checkpoint.",
+        "{source} 的一个文件已不在 hub 上。请查看其页面，或选择其他检查点。",
+    ),
+    "error.download_broken": (
+        "The download of {source} broke off ({detail}). Try again: files that are complete are not "
+        "fetched twice.",
+        "{source} 的下载中断（{detail}）。请重试：已完整的文件不会重新下载。",
+    ),
+    "error.gguf_not_taken": (
+        "{source} holds GGUF weights, which are not read here. Choose the checkpoint in "
+        "safetensors format that they were made from; it can be loaded in 4 bits.",
+        "{source} 是 GGUF 权重，这里不支持。请选择其原始的 safetensors 检查点，可以 4 位加载。",
+    ),
+    "error.already_quantised": (
+        "{source} is stored in {got} already and cannot be loaded in {wanted}. Load it as it is "
+        "(--quantization auto), or choose the checkpoint it was made from.",
+        "{source} 已以 {got} 存储，不能再以 {wanted} 加载。请原样加载（--quantization auto），"
+        "或选择其原始检查点。",
+    ),
+    "error.package_missing": (
+        "{source} is quantised with {got}, which needs the Python package {package}. Install it "
+        "(pip install {package}), or choose a checkpoint that is not quantised.",
+        "{source} 用 {got} 量化，需要 Python 包 {package}。请安装（pip install {package}），"
+        "或选择未量化的检查点。",
+    ),
+    "error.nothing_to_quantise": (
+        "{source} is stored in {got} already, so there is nothing to quantise. Copy its folder, or "
+        "name the checkpoint it was made from.",
+        "{source} 已以 {got} 存储，无需量化。请直接复制文件夹，或给出其原始检查点。",
+    ),
+    "error.destination_exists": (
+        "{folder} is there already. Choose another folder, or replace it with --force.",
+        "{folder} 已存在。请换一个文件夹，或用 --force 替换。",
+    ),
+    "error.destination_foreign": (
+        "{folder} holds no checkpoint (no config.json) and is not replaced. Choose another folder.",
+        "{folder} 不是检查点（没有 config.json），不会被替换。请换一个文件夹。",
+    ),
+    "error.quantised_otherwise": (
+        "{count} layers came out in other bits than intended; {name} is {got} instead of "
+        "{expected}. Load the model without quantisation (--quantization none) and report this.",
+        "{count} 个层的位数与预期不符；{name} 是 {got}，应为 {expected}。请不量化加载"
+        "（--quantization none）并报告此问题。",
     ),
     "error.cannot_load": (
         "{source} cannot be loaded ({detail}). Check that the folder is complete and of a kind "

@@ -15,6 +15,76 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     ),
     "cli.models": ("list the models that can be loaded", "列出可以加载的模型"),
     "cli.info": ("say what a checkpoint holds", "说明一个检查点的内容"),
+    "cli.fit": (
+        "estimate what fits into memory, before anything is loaded",
+        "在加载之前估计内存能容纳什么",
+    ),
+    "cli.quantize": ("write a checkpoint in 8 or 4 bits", "把检查点以 8 位或 4 位写出"),
+    "cli.compare-precision": (
+        "say how much of its answers fewer bits change",
+        "说明降低位数会使回答改变多少",
+    ),
+    "flag.destination": ("the folder to make", "要创建的文件夹"),
+    "flag.nf4": ("4 bits, spaced for weights (NF4)", "4 位，按权重分布取值（NF4）"),
+    "flag.fp4": ("4 bits, floating point (FP4)", "4 位浮点（FP4）"),
+    "flag.int8": ("8 bits", "8 位"),
+    "flag.force": ("replace a checkpoint that is there", "替换已有的检查点"),
+    "flag.between": (
+        "the precision whose answers count, then those held against it",
+        "先给作为基准的精度，再给要比较的精度",
+    ),
+    "flag.context": ("tokens of prompt and answer together", "提示与回答的词元总数"),
+    "flag.fit_images": ("how many images, each as large as they get", "图片数量，按最大尺寸计"),
+    "flag.check": ("measure the estimates against real runs", "用实际运行检验估计值"),
+    "fit.head": (
+        "| checkpoint | precision | weights (GB) | images | context | work | total | free | |",
+        "| 检查点 | 精度 | 权重（GB） | 图片 | 上下文 | 运算 | 合计 | 可用 | |",
+    ),
+    "fit.fits": ("fits", "可以容纳"),
+    "fit.tight": ("tight", "勉强"),
+    "fit.too_big": ("too big", "放不下"),
+    "fit.as_asked": (
+        "Fits in {precision} as asked: {context} tokens of context, {images} images{fewer}; "
+        "{total:.2f} GB at the most.",
+        "以 {precision} 可按要求容纳：上下文 {context} 个词元、{images} 张图片{fewer}；"
+        "最多 {total:.2f} GB。",
+    ),
+    "fit.smaller": (
+        "The largest that fits: {precision}, {context} tokens of context, {images} images{fewer}; "
+        "{total:.2f} GB at the most.",
+        "能容纳的最大设置：{precision}、上下文 {context} 个词元、{images} 张图片{fewer}；"
+        "最多 {total:.2f} GB。",
+    ),
+    "fit.nothing": (
+        "Nothing fits into {free:.2f} GB. Close other programs, or choose a smaller model.",
+        "{free:.2f} GB 内无法容纳。请关闭其他程序，或选择更小的模型。",
+    ),
+    "check.head": (
+        "| checkpoint | precision | weights measured (MB) | estimated | off | peak measured (MB) "
+        "| estimated | off |",
+        "| 检查点 | 精度 | 实测权重（MB） | 估计 | 偏差 | 实测峰值（MB） | 估计 | 偏差 |",
+    ),
+    "quantize.done": (
+        "{folder}: {kind}, {size:.2f} GB; load it with --model {folder}",
+        "{folder}：{kind}，{size:.2f} GB；用 --model {folder} 加载",
+    ),
+    "precision.head": (
+        "| precisions | tokens | same likeliest token | mean KL (nats) | largest KL | weights |",
+        "| 精度 | 词元 | 最可能词元相同 | 平均 KL（nat） | 最大 KL | 权重 |",
+    ),
+    "warning.precision": (
+        "In {other} only {top_1:.1%} of the likeliest tokens are the same (below {limit:.0%}): "
+        "expect other answers. Take more bits where they fit.",
+        "以 {other} 加载时，相同词元仅 {top_1:.1%}（低于 {limit:.0%}），回答会不同。"
+        "若内存允许，请用更多位数。",
+    ),
+    "load.download": (
+        "downloading {done:.2f} of {total:.2f} GB …",
+        "正在下载 {done:.2f} / {total:.2f} GB …",
+    ),
+    "load.open": ("reading the configuration …", "正在读取配置 …"),
+    "load.weights": ("loading weights: {part:.0%} …", "正在加载权重：{part:.0%} …"),
+    "load.save": ("writing weights: {part:.0%} …", "正在写出权重：{part:.0%} …"),
     "cli.bench": ("measure start, speed and memory", "测量启动时间、速度和内存"),
     "cli.served": ("Diptych is at {address}", "Diptych 已启动：{address}"),
     "cli.ready": ("{model} is ready", "{model} 已就绪"),
@@ -64,6 +134,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.quantization": ("bits of the weights", "权重的位数"),
     "flag.dtype": ("number format of what is not quantised", "未量化部分的数值格式"),
     "flag.device": ("auto, cpu, cuda, cuda:1, mps", "auto、cpu、cuda、cuda:1、mps"),
+    "flag.device_map": (
+        "spread the model over all devices: auto, balanced, balanced_low_0, sequential",
+        "把模型分布到所有设备：auto、balanced、balanced_low_0、sequential",
+    ),
     "flag.backend": ("what answers: local", "由谁回答：local"),
     "flag.host": ("address to serve on", "监听地址"),
     "flag.port": ("port to serve on", "监听端口"),
