@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from vlm.errors import RequestError, SettingError
 from vlm.messages import ALL_ROLES, Image, Message, Role
@@ -171,6 +171,34 @@ def check_request(messages: Sequence[Message], capabilities: Capabilities) -> No
             raise RequestError("too_many_images", got=len(message.images), limit=limit)
 
 
+def check_image_detail(detail: Mapping[str, int | bool], knobs: Sequence[ImageKnob]) -> None:
+    """Refuses choices about images that a model does not have.
+
+    Args:
+        detail: name of a knob -> its value; those left out keep the checkpoint's own.
+        knobs: `Capabilities.image_knobs`.
+
+    Raises:
+        RequestError: there is no such knob, or its value is out of range or of the wrong kind.
+    """
+    known = {knob.name: knob for knob in knobs}
+    for name, value in detail.items():
+        if name not in known:
+            raise RequestError("image_detail_unknown", got=name, known=", ".join(known) or "-")
+        _check_value(known[name], value)
+
+
+def _check_value(knob: ImageKnob, value: int | bool) -> None:
+    if isinstance(knob.default, bool):
+        right, accepted = isinstance(value, bool), "true, false"
+    else:
+        low, high = knob.low or 0, knob.high or 0
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        right, accepted = whole and low <= value <= high, f"{low} … {high}"
+    if not right:
+        raise RequestError("image_detail_value", name=knob.name, got=value, accepted=accepted)
+
+
 class Backend(Protocol):
     """Anything that answers a conversation."""
 
@@ -194,6 +222,19 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Ends what runs and gives memory back."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A backend that keeps something of earlier answers to save time, and can drop it."""
+
+    def forget(self) -> bool:
+        """Drops it, so that the next answer depends on its request alone; False: there is nothing.
+
+        What is kept changes no answer but by rounding in less than 32 bits. Not to be called
+        while one is being written.
+        """
         ...
 
 

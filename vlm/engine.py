@@ -225,12 +225,12 @@ class Engine:
                 del answer
                 _free_caches()
             # Out here, as the error would keep the tensors of every step that it went through.
-            if said or not self._forget():
+            if said or not self.forget():
                 return False
         return False
 
-    def _forget(self) -> bool:
-        """Drops what earlier answers left behind; False if there was nothing."""
+    def forget(self) -> bool:
+        """See `vlm.backend.Forgetful.forget`."""
         kept = len(self._conversations) + len(self.reader.remembered)
         self._conversations.clear()
         self.reader.remembered.clear()

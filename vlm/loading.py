@@ -138,9 +138,7 @@ def load(
     _check_choice("dtype", dtype)
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
-    known = families.look_up(source)
-    name = known.title if known else Path(source).name
-    source = known.source if known else str(Path(source).expanduser())
+    name, source = look_up(source)
     tokenizer = tokenizer and str(Path(tokenizer).expanduser())
     with model_errors(source):
         family = families.find(source)
@@ -153,6 +151,19 @@ def load(
     return Loaded(model, opened.processor, name, source, quantization, family)
 
 
+def look_up(source: str) -> tuple[str, str]:
+    """(name for people, folder or hub id) of what a person calls a model."""
+    known = families.look_up(source)
+    if known is not None:
+        return known.title, known.source
+    return Path(source).name, str(Path(source).expanduser())
+
+
+def answers_about_images(config: transformers.PreTrainedConfig) -> bool:
+    """Whether transformers has a model of this configuration that reads images and writes text."""
+    return type(config) in AutoModelForImageTextToText._model_mapping
+
+
 def open_checkpoint(
     source: str, dtype: torch.dtype, family: Family | None, tokenizer: str = ""
 ) -> Opened:
@@ -163,9 +174,9 @@ def open_checkpoint(
     """
     if family is not None:
         return family.open(source, tokenizer=tokenizer or None, dtype=dtype)
-    _check_source(source)
+    check_source(source)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    if type(config) not in AutoModelForImageTextToText._model_mapping:
+    if not answers_about_images(config):
         raise ModelError("not_image_to_text", source=source, got=config.model_type)
     return Opened(
         config=config, processor=load_processor(source, config, tokenizer), weights=source
@@ -291,8 +302,12 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.float16 if old or device.type == "mps" else torch.bfloat16
 
 
-def _check_source(source: str) -> None:
-    """Says what is wrong with a folder before transformers takes it for a hub id."""
+def check_source(source: str) -> None:
+    """Says what is wrong with a folder before transformers takes it for a hub id.
+
+    Raises:
+        ModelError: no such folder or repository, or nothing in it that could be loaded.
+    """
     path = Path(source)
     if not path.exists():
         _check_hub(source)

@@ -251,18 +251,34 @@ class Parser(argparse.ArgumentParser):
                 metavar = "|".join(CHOICES.get(setting.name, (setting.name.upper(),)))
                 group.add_argument(flag, metavar=metavar, help=text)
 
-    def add_count(self, flag: str, *, default: int | None = None, most: int, text: str) -> None:
-        """Adds a flag for a whole number from 1 to `most`; another is a SettingError."""
+    def add_count(
+        self,
+        flag: str,
+        *,
+        default: int | None = None,
+        bare: int | None = None,
+        most: int,
+        text: str,
+    ) -> None:
+        """Adds a flag for a whole number from 1 to `most`; another is a SettingError.
+
+        Args:
+            default: where the flag is not given.
+            bare: where it is given without a number; None: it needs one.
+        """
 
         def count(word: str) -> int | float:
             return _number(flag, word, int, (1, most))
 
-        self.add_argument(flag, type=count, default=default, metavar="N", help=text)
+        alone: dict[str, typing.Any] = {} if bare is None else {"nargs": "?", "const": bare}
+        self.add_argument(flag, type=count, default=default, metavar="N", help=text, **alone)
 
-    def add_generation_options(self) -> None:
-        """Adds a flag for every option of an answer, such as `--temperature T`."""
+    def add_generation_options(self, *only: str) -> None:
+        """Adds a flag for every option of an answer, or the named ones, such as `--temperature`."""
         group = self.add_argument_group(say("option.group"))
         for option in fields(GenerationOptions):
+            if only and option.name not in only:
+                continue
             flag, text = _flag(option.name), say(f"option.{option.name}")
             if option.name == "stop":
                 group.add_argument(flag, action="append", default=[], metavar="TEXT", help=text)

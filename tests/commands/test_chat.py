@@ -3,13 +3,12 @@
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.fakes import ScriptedBackend, photo, photo_bytes
+from tests.support.fakes import PressCtrlC, ScriptedBackend, photo, photo_bytes
 from vlm.backend import Finished, Progress, Usage, open_backend
 from vlm.chat import ChatSession
 from vlm.commands import chat
@@ -20,14 +19,6 @@ from vlm.transcript import Conversation, to_zip
 
 ROOT = Path(__file__).parents[2]
 CAT = ROOT / "assets" / "examples" / "cat.jpg"
-
-
-class PressCtrlC(threading.Event):
-    """A gate that sends this process what Ctrl-C sends, and never opens."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        signal.raise_signal(signal.SIGINT)
-        return False
 
 
 @pytest.fixture

@@ -325,9 +325,9 @@ def test_what_earlier_answers_leave_behind_changes_no_answer(engine: Engine, loa
             events = list(engine.stream(message, SHORT, threading.Event()))
         return "".join(event.text for event in events if isinstance(event, TextDelta))
 
-    engine._forget()
+    engine.forget()
     fresh = ask("What is in the picture?")
-    engine._forget()
+    engine.forget()
     assert ask("What is it?", "What is in", "What is in the picture?") == fresh
 
 

@@ -59,6 +59,30 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{name} 是 TIFF，其通道（{channels} 个，每个 {bits} 位）不是已知的颜色；"
         "可接受灰度、RGB、RGBA 和 CMYK。请把要看的通道导出为灰度或 RGB。",
     ),
+    "error.folder_missing": (
+        "There is no folder {folder}. Check its name and where you are.",
+        "找不到文件夹 {folder}。请检查名称和当前位置。",
+    ),
+    "error.folder_is_file": (
+        "{folder} is a file; a folder with images is expected. Name the folder, or ask about one "
+        "file with `chat`.",
+        "{folder} 是文件，此处应为存放图片的文件夹。请给出文件夹，或用 `chat` 就单个文件提问。",
+    ),
+    "error.folder_unreadable": (
+        "The folder {folder} cannot be read ({detail}). Check that you may open it.",
+        "无法读取文件夹 {folder}（{detail}）。请确认您有权打开它。",
+    ),
+    "error.folder_empty": (
+        "There are no files in {folder}. Name a folder with images; --recursive looks into its "
+        "folders too.",
+        "{folder} 中没有文件。请给出存放图片的文件夹；--recursive 会查看其中的子文件夹。",
+    ),
+    "error.folder_without_images": (
+        "None of the {count} files in {folder} is an image. Name a folder with images; "
+        "--recursive looks into its folders too.",
+        "{folder} 中的 {count} 个文件都不是图片。请给出存放图片的文件夹；"
+        "--recursive 会查看其中的子文件夹。",
+    ),
     "error.fetch_address": (
         "{got} is no web address that can be read. It should look like https://example.org/a.jpg.",
         "{got} 不是可用的网址。网址应形如 https://example.org/a.jpg。",
@@ -263,10 +287,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "image-text-to-text checkpoint.",
         "{source} 是 {got!r} 模型，不能就图片作答。请选择图文到文本的检查点。",
     ),
-    "error.no_siglip_tower": (
-        "{source} is a {got!r} model without a SigLIP vision tower. Name a SigLIP checkpoint, or "
-        "one that contains its tower.",
-        "{source} 是 {got!r} 模型，没有 SigLIP 视觉塔。请给出 SigLIP 检查点，或包含它的检查点。",
+    "error.no_vision_tower": (
+        "{source} is a {got!r} model without a vision tower that can be loaded. Name a checkpoint "
+        "that is one, such as SigLIP or CLIP, or that contains one.",
+        "{source} 是 {got!r} 模型，没有可加载的视觉塔。"
+        "请给出 SigLIP、CLIP 之类的检查点，或包含视觉塔的检查点。",
+    ),
+    "error.stage_not_shown": (
+        "{name} does not show what its {stage} makes of an image. Choose the other --stage, or "
+        "another model.",
+        "{name} 不提供 {stage} 阶段对图片的输出。请选择另一个 --stage，或换一个模型。",
     ),
     "error.no_processor": (
         "{source} has no image processor, so images cannot be given to it. The folder needs "
@@ -374,6 +404,37 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
+    ),
+    "error.together_too_many": (
+        "{got} images in one prompt; at most {limit} are taken. Give --together {limit} or less.",
+        "一个提示中有 {got} 张图片，最多 {limit} 张。请使用 --together {limit} 或更小的数。",
+    ),
+    "error.together_too_long": (
+        "{got} images in one prompt take {tokens} tokens, and this model reads {limit} at most. "
+        "Give a smaller number to --together.",
+        "一个提示中的 {got} 张图片需要 {tokens} 个词元，此模型最多 {limit} 个。"
+        "请给 --together 更小的数。",
+    ),
+    "error.answers_unusable": (
+        "{file} cannot be used for answers ({detail}). Give --out another file.",
+        "无法用 {file} 保存回答（{detail}）。请用 --out 换一个文件。",
+    ),
+    "error.answers_foreign": (
+        "Line {line} of {file} is no answer of this command; nothing was changed. Give --out "
+        "another file.",
+        "{file} 的第 {line} 行不是此命令的回答；没有改动任何内容。请用 --out 换一个文件。",
+    ),
+    "error.embeddings_there": (
+        "{file} exists already. Give --out another file, or --force to write over it.",
+        "{file} 已存在。请用 --out 换一个文件，或用 --force 覆盖。",
+    ),
+    "error.embeddings_unwritable": (
+        "{file} cannot be written ({detail}). Give --out another file.",
+        "无法写入 {file}（{detail}）。请用 --out 换一个文件。",
+    ),
+    "error.pooled_of_projector": (
+        "--pooled is for --stage tower, and this is --stage {got}. Leave one of them out.",
+        "--pooled 用于 --stage tower，而此处是 --stage {got}。请去掉其中之一。",
     ),
     "error.transcript_not_zip": (
         "This file is no exported conversation: it is no zip archive, or a damaged one. Choose a "
