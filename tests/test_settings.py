@@ -18,6 +18,7 @@ from vlm.settings import (
     SWITCHES,
     GenerationOptions,
     Parser,
+    Preset,
     Settings,
     generation_options,
     option_words,
@@ -26,6 +27,7 @@ from vlm.settings import (
     read_settings,
     setting_words,
     terminal_language,
+    with_preset,
 )
 
 # ---- the program's settings ----
@@ -361,3 +363,23 @@ def test_only_the_command_that_was_asked_for_is_imported():
     )
     assert (imported, arguments.word, settings.port) == (["info"], "hello", 8000)
     assert run(arguments, settings) == 0
+
+
+# ---- presets ----
+
+SURE = Preset(name="sure", values={"temperature": 0, "num_beams": 3})
+
+
+def test_a_preset_gives_what_was_not_set_otherwise():
+    chosen = GenerationOptions(num_beams=2, stop=("END",), image_detail={"tiles": 4})
+    options = with_preset(chosen, "sure", [SURE])
+    assert options == GenerationOptions(
+        temperature=0, num_beams=2, stop=("END",), image_detail={"tiles": 4}
+    )
+    assert with_preset(chosen, None, [SURE]) is chosen
+
+
+@pytest.mark.parametrize(("presets", "known"), [([SURE], "sure"), ([], "-")])
+def test_an_unknown_preset_names_those_that_are_known(presets, known):
+    with pytest.raises(SettingError, match=f"'other'; it has: {known}"):
+        with_preset(GenerationOptions(), "other", presets)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from vlm.errors import RequestError, SettingError
 from vlm.messages import ALL_ROLES, Image, Message, Role
-from vlm.settings import GenerationOptions, Settings
+from vlm.settings import GenerationOptions, Preset, Settings
 
 Stage = Literal["queued", "loading", "reading", "thinking"]
 Reason = Literal["stop", "length", "cancelled"]
@@ -116,16 +116,18 @@ class ImageKnob:
     """Something about images that a processor lets people choose, by `image_detail`.
 
     Attributes:
-        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding" (whether), or
-            "pixels" (most pixels that are sent of an image).
+        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding", "numbering"
+            (whether), or "pixels" (most pixels that are sent of an image).
         default: of the checkpoint.
         low, high: smallest and largest value; None for those that are on or off.
+        argument: what the image processor calls it; None: by its name.
     """
 
-    name: Literal["tiles", "thumbnail", "splitting", "padding", "pixels"]
+    name: Literal["tiles", "thumbnail", "splitting", "padding", "numbering", "pixels"]
     default: int | bool
     low: int | None = None
     high: int | None = None
+    argument: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,7 @@ class Capabilities:
         continues: whether a conversation may end with an unfinished answer to go on from.
         defaults: the model's own value of each option of an answer, where it has one.
         image_knobs: what `image_detail` may name; empty where every image is treated alike.
+        presets: options under a name that the model was published with.
     """
 
     name: str
@@ -153,6 +156,7 @@ class Capabilities:
     continues: bool = True
     defaults: Mapping[str, object] = field(default_factory=dict)
     image_knobs: tuple[ImageKnob, ...] = ()
+    presets: tuple[Preset, ...] = ()
 
 
 def check_request(messages: Sequence[Message], capabilities: Capabilities) -> None:

@@ -126,14 +126,16 @@ class Engine:
 
     def capabilities(self) -> Capabilities:
         """See `vlm.backend.Backend.capabilities`."""
+        family = self.loaded.family
         return Capabilities(
             name=self.loaded.name,
             details=(self.loaded.precision, self.model.device.type.upper()),
             context_length=self.context_length,
-            roles=self.loaded.family.roles if self.loaded.family else ALL_ROLES,
+            roles=family.roles if family else ALL_ROLES,
             continues=self.reader.continues,
             defaults=model_defaults(self.model.generation_config),
             image_knobs=image_knobs(self.processor),
+            presets=family.presets if family else (),
         )
 
     @property

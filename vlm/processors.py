@@ -224,7 +224,7 @@ def image_settings(processor: Any, detail: Mapping[str, int | bool]) -> dict[str
             raise RequestError("image_detail_unknown", got=name, known=", ".join(knobs) or "-")
         _check_value(knobs[name], value)
     if getattr(processor, "image_knobs", None) is not None:
-        return dict(detail)
+        return {knobs[name].argument or name: value for name, value in detail.items()}
     found = {knob.name: setting for knob, setting in _native_knobs(processor)}
     settings: dict[str, Any] = {}
     for name, value in detail.items():

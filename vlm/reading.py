@@ -228,7 +228,9 @@ class PromptReader:
             return None
         firsts = [int(starts[sum(counts[:number])]) for number in range(len(counts))]
         keys = [image_key(image, detail) for image in images]
-        prompt = Prompt(ids, tuple(zip(firsts, keys, strict=True)))
+        mask = inputs.get("attention_mask")
+        attended = None if mask is None else mask[0].bool()  # (tokens,)
+        prompt = Prompt(ids, tuple(zip(firsts, keys, strict=True)), attended)
         return Reading(inputs, prompt, images, pending, told)
 
     def features(

@@ -74,7 +74,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 """How people write what is on or off."""
 
-SWITCHES = ("thumbnail", "splitting", "padding")
+SWITCHES = ("thumbnail", "splitting", "padding", "numbering")
 """What `image_detail` may name that is on or off; everything else in it is a whole number."""
 
 
@@ -133,6 +133,41 @@ class GenerationOptions:
             for name, value in given.items()
             if value != getattr(unset, name)
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Options of an answer that a model was published with, under a name.
+
+    Attributes:
+        name: what a person types; `answer_preset.NAME` in the table of words is what the page says.
+        values: option -> its value, as `GenerationOptions` has them.
+    """
+
+    name: str
+    values: Mapping[str, int | float]
+
+
+def with_preset(
+    options: GenerationOptions, name: str | None, presets: Sequence[Preset]
+) -> GenerationOptions:
+    """The options over those of a preset.
+
+    Args:
+        options: what was set besides; it counts more than the preset.
+        name: of the preset; None: no preset.
+        presets: that the model has.
+
+    Raises:
+        SettingError: there is no preset of that name.
+    """
+    if name is None:
+        return options
+    found = next((preset for preset in presets if preset.name == name), None)
+    if found is None:
+        known = ", ".join(preset.name for preset in presets) or "-"
+        raise SettingError("preset_unknown", got=name, known=known)
+    return GenerationOptions.from_json({**found.values, **options.to_json()})
 
 
 def _option_from_json(name: str, value: object) -> object:

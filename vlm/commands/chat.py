@@ -22,6 +22,7 @@ from vlm.settings import (
     Settings,
     generation_options,
     terminal_language,
+    with_preset,
 )
 from vlm.strings import error_text, say
 from vlm.transcript import Conversation, from_zip
@@ -45,6 +46,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_count("--repeat", default=1, most=MOST_REPETITIONS, text=say("flag.repeat"))
     parser.add_argument("--replay", metavar="FILE.zip", help=say("flag.replay"))
     parser.add_count("--turn", most=MOST_TURNS, text=say("flag.turn"))
+    parser.add_argument("--preset", metavar="NAME", help=say("flag.preset"))
     parser.add_generation_options()
 
 
@@ -57,6 +59,7 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     try:
         print(say("progress.loading", language), file=sys.stderr)
         with closing(open_backend(settings)) as backend:
+            options = with_preset(options, arguments.preset, backend.capabilities().presets)
             if stored is not None:
                 return _replay(backend, *stored, options, arguments, settings)
             if arguments.prompt is None:

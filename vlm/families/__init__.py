@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from vlm.families import common
 from vlm.messages import ALL_ROLES, Role
+from vlm.settings import Preset
 
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket", "paligemma", "internvl15")
+NAMES = ("pocket", "paligemma", "internvl15", "minicpm_v26")
 """Folders in this package, asked in this order."""
 
 
@@ -102,6 +103,7 @@ class Family:
         roles: of the messages that its prompts have a place for.
         reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
             be kept for a prompt that goes on in another way.
+        presets: further options of an answer that it was published with.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Family:
     tiny: Callable[[Path], str]
     roles: tuple[Role, ...] = ALL_ROLES
     reuses_prompts: bool = True
+    presets: tuple[Preset, ...] = ()
 
 
 def families() -> Mapping[str, Family]:

@@ -156,6 +156,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "thumbnail=0.",
         "无法理解 --image-detail {got!r}。请写作 NAME=VALUE，例如 tiles=6 或 thumbnail=0。",
     ),
+    "error.preset_unknown": (
+        "This model has no options under the name {got!r}; it has: {known}.",
+        "此模型没有名为 {got!r} 的选项组；可用的有：{known}。",
+    ),
     "error.replay_has_question": (
         "--replay takes the question and its images from {file}. Leave out IMAGE, -p and "
         "--system-prompt.",
@@ -325,6 +329,31 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "The prompt has {found} placeholders for images, but the images take {expected}. Give "
         "exactly the images that the prompt was written for.",
         "提示中有 {found} 个图片占位符，而图片需要 {expected} 个。请提供与提示对应的图片。",
+    ),
+    "error.image_marks": (
+        "The prompt begins {starts} pictures and ends {ends}. Write marks of images as the chat "
+        "template does, and do not cut the prompt inside an image.",
+        "提示中有 {starts} 处图片开始标记和 {ends} 处结束标记。请按对话模板书写图片标记，"
+        "不要在图片中间截断提示。",
+    ),
+    "error.image_cut": (
+        "Cut to {limit} tokens, the prompt keeps {found} of {expected} visual tokens. Allow a "
+        "longer prompt, or use fewer or smaller images.",
+        "提示截断到 {limit} 个词元后只剩 {found} 个视觉词元，应有 {expected} 个。"
+        "请允许更长的提示，或减少、缩小图片。",
+    ),
+    "error.processor_differs": (
+        "In {source}, preprocessor_config.json says {name}: {found}, but config.json asks for "
+        "{expected}. Download both files again.",
+        "{source} 中 preprocessor_config.json 的 {name} 是 {found}，而 config.json 要求 "
+        "{expected}。请重新下载这两个文件。",
+    ),
+    "error.resampler_width": (
+        "The configuration says hidden_size {got}, which cannot be split into heads of about "
+        "{step}: it must be at least {step} and a multiple of 4 and of the number of heads "
+        "(hidden_size // {step}). Check config.json.",
+        "配置中的 hidden_size 是 {got}，无法分成宽度约 {step} 的注意力头：它至少为 {step}，"
+        "并且是 4 和头数（hidden_size // {step}）的倍数。请检查 config.json。",
     ),
     "error.tensor_shape": (
         "{name} in {file} has the shape {found}, but {expected} is expected. Check that its "

@@ -48,6 +48,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "which turn to replay, counted from 1 (default: the last)",
         "重新提问第几轮，从 1 数起（默认最后一轮）",
     ),
+    "flag.preset": (
+        "options the model was published with, by name; other flags count more",
+        "使用模型自带的一组选项（按名称）；其他参数优先",
+    ),
     "cli.other_model": (
         "the conversation is with {stored}; {loaded} answers now",
         "该对话使用的是 {stored}，现在由 {loaded} 回答",
@@ -93,8 +97,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.seed": ("same seed, same answer", "相同种子得到相同回答"),
     "option.image_detail": (
         "how images are cut up and scaled, as NAME=VALUE (may be repeated): tiles, thumbnail, "
-        "splitting, padding, pixels",
+        "splitting, padding, numbering, pixels",
         "图片的切分与缩放，写作 NAME=VALUE（可多次给出）：tiles、thumbnail、splitting、"
-        "padding、pixels",
+        "padding、numbering、pixels",
     ),
 }
