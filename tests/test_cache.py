@@ -1,5 +1,7 @@
 """Keys, values and features kept between answers: what matches, what is kept, what goes."""
 
+from dataclasses import replace
+
 import torch
 from transformers import DynamicCache, LlamaConfig, MambaConfig
 
@@ -88,6 +90,21 @@ def test_a_prompt_grows_and_shrinks_with_what_is_attended_to():
     assert asked.extended(torch.tensor([1])).attends().tolist() == [True]
     assert asked.beginning(1).images == ()
     assert asked.extended(torch.tensor([1, 0, 0])).images == ((1, "a"),)
+
+
+def test_prompts_of_two_kinds_have_nothing_in_common():
+    """The same tokens, whose states also depend on something else."""
+    short, long = replace(prompt(1, 2, 3), kind=1), replace(prompt(1, 2, 3, 4, 5), kind=2)
+    assert common_length(short, long) == 0
+    assert common_length(short, replace(long, kind=1)) == 3
+    cache = ConversationCache(CONFIG)
+    assert answer(cache, short, 4, 6) == 0
+    assert answer(cache, long, 6, 7) == 0
+    assert answer(cache, replace(prompt(1, 2, 3, 9), kind=1), 8) == 3  # what is left has its kind
+    branch = cache.start(replace(prompt(1, 2, 3, 4, 5, 6, 9), kind=2))
+    assert (len(branch.prompt), branch.prompt.kind) == (6, 2)
+    branch = cache.start(replace(prompt(1, 2, 5), kind=1))
+    assert (len(branch.prompt), branch.prompt.kind) == (2, 1)
 
 
 def test_a_conversation_that_goes_on_is_not_copied():

@@ -49,6 +49,7 @@ NOT_DEFAULT = {
     "max_file_megabytes": 1.5,
     "max_images": 2,
     "max_conversation_megabytes": 12.5,
+    "idle_minutes": 1.5,
 }
 
 

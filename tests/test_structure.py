@@ -25,6 +25,7 @@ ORDER = (
     "strings",
     "settings",
     "backend",
+    "model_slot",
     "families",
     "memory",
     "processors",

@@ -7,7 +7,7 @@ less than 32 bits how its numbers are rounded, nothing else.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 import torch
@@ -34,11 +34,13 @@ class Prompt:
         ids: (tokens,), int64, on the CPU.
         images: (where its first placeholder stands, which image it is), in order.
         attended: (tokens,), bool, on the CPU: whether later tokens attend to it; None: all are.
+        kind: what its states depend on besides; those of two kinds have nothing in common.
     """
 
     ids: torch.Tensor
     images: tuple[tuple[int, Hashable], ...] = ()
     attended: torch.Tensor | None = None
+    kind: Hashable = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,12 +52,12 @@ class Prompt:
         """
         kept = self.attends()[: len(ids)]
         more = torch.ones(len(ids) - len(kept), dtype=torch.bool)
-        return Prompt(ids, self.images, torch.cat((kept, more)))
+        return replace(self, ids=ids, attended=torch.cat((kept, more)))
 
     def beginning(self, length: int) -> "Prompt":
         """The first tokens and the images that begin among them."""
         images = tuple(image for image in self.images if image[0] < length)
-        return Prompt(self.ids[:length], images, self.attends()[:length])
+        return replace(self, ids=self.ids[:length], images=images, attended=self.attends()[:length])
 
     def attends(self) -> torch.Tensor:
         """`attended`, written out: (tokens,), bool."""
@@ -70,7 +72,7 @@ def common_length(first: Prompt, second: Prompt) -> int:
     Images are compared by content. The same token, attended to in one and not in the other, leaves
     other states behind in all tokens after it.
     """
-    length = min(len(first), len(second))
+    length = min(len(first), len(second)) if first.kind == second.kind else 0
     unlike = first.ids[:length] != second.ids[:length]  # (length,)
     unlike |= first.attends()[:length] != second.attends()[:length]
     differs = unlike.nonzero()  # (differences, 1)

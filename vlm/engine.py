@@ -9,7 +9,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -301,6 +301,10 @@ class Engine:
         if reading is None:
             return
         family = self.loaded.family
+        if family is not None:
+            text = self.model.config.get_text_config(decoder=True)
+            kind = family.states_depend_on(text, len(reading.prompt))
+            reading.prompt = replace(reading.prompt, kind=kind)
         if family is None or family.reuses_prompts:
             answer.conversation = self._conversations.start(reading.prompt)
             answer.inputs["past_key_values"] = answer.conversation.states

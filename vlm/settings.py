@@ -38,6 +38,7 @@ class Settings:
     max_file_megabytes: float = 20.0
     max_images: int = 8
     max_conversation_megabytes: float = 100.0
+    idle_minutes: float = 0.0
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -68,13 +69,14 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "max_file_megabytes": (0.01, 1000),
     "max_images": (1, 100),
     "max_conversation_megabytes": (0.01, 1000),
+    "idle_minutes": (0, 100_000),
 }
 """Smallest and largest value of each setting that is a number."""
 
 YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 """How people write what is on or off."""
 
-SWITCHES = ("thumbnail", "splitting", "padding", "numbering")
+SWITCHES = ("thumbnail", "splitting", "padding", "cropping", "numbering")
 """What `image_detail` may name that is on or off; everything else in it is a whole number."""
 
 

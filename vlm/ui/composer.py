@@ -109,7 +109,7 @@ class Composer:
             parts.drawer.problem: "".join(f'<p role="alert">{words}</p>' for words in problems),
         }
         subject = (*draft.files, *sorted(options.image_detail.items()), language)
-        subject = (subject, self.context.backend.state)
+        subject = (subject, self.context.backend.state, self.context.backend.revision)
         if subject != visit.drawn:
             visit.drawn = subject
             markup, visit.draft_tokens = attached(
@@ -133,13 +133,13 @@ class Composer:
 
     def meter(self, visit: Visit, language: str) -> str:
         """How much of the context is used, the images in the box included."""
-        if self.context.backend.state != "ready":
+        able = self.context.backend.able
+        if able is None:
             return ""
-        limit = self.context.backend.capabilities().context_length
         more = visit.draft_tokens
         if visit.editing is not None:  # the box takes the place of these turns
             more -= sum(turn.tokens for turn in visit.session.turns[visit.editing :])
-        return chat_view.meter(visit.session, limit, more, language)
+        return chat_view.meter(visit.session, able.context_length, more, language)
 
     # ---- changing the box ----
 

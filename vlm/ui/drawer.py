@@ -34,7 +34,7 @@ INFO = {
 }
 """Options whose label already says what the terminal's words say; here is what is left to say."""
 
-KNOBS = ("tiles", "pixels", "splitting", "thumbnail", "padding", "numbering")
+KNOBS = ("tiles", "pixels", "splitting", "thumbnail", "padding", "cropping", "numbering")
 COUNTED = ("tiles", "pixels")
 WHOLE = {"top_k", "max_new_tokens", "min_new_tokens", "num_beams", "seed", *COUNTED}
 

@@ -52,6 +52,7 @@ CHAT: Mapping[str, tuple[str, str]] = {
     "knob.thumbnail": ("Add a small copy of the whole", "附加整图缩略图"),
     "knob.padding": ("Pad instead of stretching", "填充而不拉伸"),
     "knob.numbering": ("Number the images in the prompt", "在提示中给图片编号"),
+    "knob.cropping": ("Only the middle, as in training", "只取中间部分（与训练时相同）"),
     "knob.on": ("on", "开"),
     "knob.off": ("off", "关"),
     "knob.none": (

@@ -85,6 +85,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "largest exported conversation that can be opened again, in MB",
         "可重新打开的对话文件大小上限（MB）",
     ),
+    "flag.idle_minutes": (
+        "put the model away after so many minutes without a question; 0: never",
+        "闲置这么多分钟后卸载模型；0 表示从不",
+    ),
     "option.group": ("the answer (unset: the model's own default)", "回答（不设则用模型默认值）"),
     "option.temperature": ("0 is exact, higher is more varied", "0 最确定，越高越多样"),
     "option.top_p": ("keep the likeliest tokens up to this probability", "保留累计概率内的词元"),

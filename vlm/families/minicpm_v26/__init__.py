@@ -21,9 +21,11 @@ CHECKPOINTS = (
         name="openbmb/MiniCPM-V-2_6",
         title="MiniCPM-V 2.6",
         source="openbmb/MiniCPM-V-2_6",
+        revision="6c04d9e3022bcff6e6738dfb1fc19a5cfd2a855f",
         parameters=8099,
         license="MiniCPM Model License",
         languages=("en", "zh", "de", "fr", "it", "ko"),
+        context_length=32768,
         good_at="model.minicpm_v26.good_at",
     ),
 )
