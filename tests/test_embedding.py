@@ -14,7 +14,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaFo
 from tests.support.fakes import photo
 from tests.support.tiny import BUILDERS
 from vlm import embedding, families
-from vlm.embedding import TOWER, Embedding, ModelEmbedder, _projected, open_embedder
+from vlm.embedding import TOWER, Embedding, ModelEmbedder, _projected, mean_of, open_embedder
 from vlm.engine import Engine
 from vlm.errors import ModelError, RequestError
 from vlm.families import Tap
@@ -23,7 +23,7 @@ from vlm.messages import Image, user_message
 from vlm.settings import Settings
 
 IMAGES = (photo(), photo("LA", (333, 57), seed=2))
-WITH_TILES = ("internvl15", "smolvlm")
+WITH_TILES = ("internvl15", "minicpm_v26", "smolvlm")
 """Models that see a wide picture as several."""
 
 
@@ -280,3 +280,8 @@ def test_what_has_no_tower(tmp_path: Path) -> None:
         with pytest.raises(ModelError) as caught:
             open_embedder(Settings(model=model, device="cpu"), "tower", {})
         assert caught.value.key == key
+
+
+def test_rows_that_fill_up_do_not_count_in_the_mean() -> None:
+    features = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [0.0, 0.0]], [[0.0, 4.0]] * 3])
+    assert mean_of(features, 1).tolist() == [[2.0, 4.0], [0.0, 4.0]]

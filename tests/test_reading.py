@@ -10,8 +10,8 @@ from tests.support.fakes import photo
 from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.messages import Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.reading import PromptReader
-from vlm.settings import GenerationOptions
 
 NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "pocket")
 ENDINGS = ("It is", "It is ", "It is\n\n", " It is", "It is <|end|> 1", "é 图", "")

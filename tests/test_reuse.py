@@ -15,7 +15,7 @@ from tests.support.fakes import photo
 from vlm.backend import Forgetful, Progress
 from vlm.engine import Engine
 from vlm.messages import Message, Text, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 SHORT = GenerationOptions(max_new_tokens=8, min_new_tokens=8)
 REUSING = ("llava", "smolvlm")

@@ -6,14 +6,14 @@ In: messages, options and a cancel flag. Out: an iterator of `Progress`, `TextDe
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from vlm.errors import RequestError, SettingError
 from vlm.messages import ALL_ROLES, Image, Message, Role
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions, Preset
+from vlm.settings import Settings
 
 Stage = Literal["queued", "loading", "reading", "thinking"]
 Reason = Literal["stop", "length", "cancelled"]
@@ -116,16 +116,18 @@ class ImageKnob:
     """Something about images that a processor lets people choose, by `image_detail`.
 
     Attributes:
-        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding" (whether), or
-            "pixels" (most pixels that are sent of an image).
+        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding", "cropping",
+            "numbering" (whether), or "pixels" (most pixels that are sent of an image).
         default: of the checkpoint.
         low, high: smallest and largest value; None for those that are on or off.
+        argument: what the image processor calls it; None: by its name.
     """
 
-    name: Literal["tiles", "thumbnail", "splitting", "padding", "pixels"]
+    name: Literal["tiles", "thumbnail", "splitting", "padding", "cropping", "numbering", "pixels"]
     default: int | bool
     low: int | None = None
     high: int | None = None
+    argument: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,7 @@ class Capabilities:
         continues: whether a conversation may end with an unfinished answer to go on from.
         defaults: the model's own value of each option of an answer, where it has one.
         image_knobs: what `image_detail` may name; empty where every image is treated alike.
+        presets: options under a name that the model was published with.
     """
 
     name: str
@@ -153,6 +156,7 @@ class Capabilities:
     continues: bool = True
     defaults: Mapping[str, object] = field(default_factory=dict)
     image_knobs: tuple[ImageKnob, ...] = ()
+    presets: tuple[Preset, ...] = ()
 
 
 def check_request(messages: Sequence[Message], capabilities: Capabilities) -> None:
@@ -253,86 +257,3 @@ def open_backend(settings: Settings) -> Backend:
         raise SettingError("unknown_backend", got=settings.backend, known=", ".join(BACKENDS))
     module, function = BACKENDS[settings.backend].split(":")
     return getattr(importlib.import_module(module), function)(settings)
-
-
-class DeferredBackend:
-    """A backend that is opened in the background, so that a page can be shown meanwhile.
-
-    A request that comes too early waits and says so. When opening failed, every request raises
-    the reason, and the next `start` tries again.
-    """
-
-    def __init__(self, open_it: Callable[[], Backend]) -> None:
-        self._open = open_it
-        self._lock = threading.Lock()
-        self._opening: Future[Backend] | None = None
-
-    @property
-    def state(self) -> Literal["idle", "loading", "ready", "failed"]:
-        """Where opening stands now."""
-        opening = self._opening
-        if opening is None:
-            return "idle"
-        if not opening.done():
-            return "loading"
-        return "ready" if opening.exception() is None else "failed"
-
-    @property
-    def error(self) -> BaseException | None:
-        """Why opening failed, if it did."""
-        opening = self._opening
-        return opening.exception() if opening is not None and opening.done() else None
-
-    def start(self) -> None:
-        """Begins opening unless that is under way or done; returns at once."""
-        with self._lock:
-            if self.state in ("loading", "ready"):
-                return
-            self._opening = opening = Future()
-        threading.Thread(
-            target=self._run, args=(opening,), name="open-backend", daemon=True
-        ).start()
-
-    def _run(self, opening: "Future[Backend]") -> None:
-        try:
-            opening.set_result(self._open())
-        except BaseException as error:  # handed on to whoever asks; nothing is swallowed
-            opening.set_exception(error)
-
-    def _started(self) -> "Future[Backend]":
-        """The opening that is under way or over; a failed one is not begun again here."""
-        if self._opening is None:
-            self.start()
-        assert self._opening is not None
-        return self._opening
-
-    def opened(self) -> Backend:
-        """The backend itself, waiting for it if need be. Raises what opening raised."""
-        return self._started().result()
-
-    def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
-        """See `Backend.stream`; says "loading" while the model is not there yet."""
-        opening = self._started()
-        if not opening.done():
-            yield Progress("loading")
-        while not wait([opening], timeout=0.1).done:
-            if cancel.is_set():
-                yield Finished("cancelled")
-                return
-        yield from opening.result().stream(messages, options, cancel)
-
-    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
-        """See `Backend.image_layout`; waits until the model is loaded."""
-        return self.opened().image_layout(image, options)
-
-    def capabilities(self) -> Capabilities:
-        """See `Backend.capabilities`; waits until the model is loaded."""
-        return self.opened().capabilities()
-
-    def close(self) -> None:
-        """Closes the backend if it was opened; waits for an opening that is under way."""
-        opening = self._opening
-        if opening is not None and opening.exception() is None:
-            opening.result().close()

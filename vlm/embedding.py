@@ -176,10 +176,16 @@ class ModelEmbedder:
             pooled = torch.cat(own).float().cpu()
             if pooled.shape[:-1] == features.shape[: axes.index("positions")]:
                 return Embedding(features, axes, pooled, own_pooling=True)
-        return Embedding(features, axes, features.mean(dim=axes.index("positions")))
+        return Embedding(features, axes, mean_of(features, axes.index("positions")))
 
     def _not_shown(self) -> RequestError:
         return RequestError("stage_not_shown", name=self.name, stage=self.stage)
+
+
+def mean_of(features: Tensor, dim: int) -> Tensor:
+    """The mean over positions; those that only fill a tile up are zero throughout and left out."""
+    there = (features != 0).any(dim=-1, keepdim=True)
+    return features.sum(dim=dim) / there.sum(dim=dim).clamp(min=1)
 
 
 def _projected(output: Any) -> Embedding:

@@ -9,7 +9,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -39,9 +39,10 @@ from vlm.generation import (
 )
 from vlm.loading import Loaded, load
 from vlm.messages import ALL_ROLES, Image, Message, images_of
+from vlm.options import GenerationOptions
 from vlm.processors import image_knobs
 from vlm.reading import PromptReader, Reading
-from vlm.settings import GenerationOptions, Settings
+from vlm.settings import Settings
 from vlm.streaming import Emit, Halt, TokenStream, Worker
 from vlm.trace import Stage, native_taps, trace
 
@@ -126,14 +127,16 @@ class Engine:
 
     def capabilities(self) -> Capabilities:
         """See `vlm.backend.Backend.capabilities`."""
+        family = self.loaded.family
         return Capabilities(
             name=self.loaded.name,
             details=(self.loaded.precision, self.model.device.type.upper()),
             context_length=self.context_length,
-            roles=self.loaded.family.roles if self.loaded.family else ALL_ROLES,
+            roles=family.roles if family else ALL_ROLES,
             continues=self.reader.continues,
             defaults=model_defaults(self.model.generation_config),
             image_knobs=image_knobs(self.processor),
+            presets=family.presets if family else (),
         )
 
     @property
@@ -263,7 +266,7 @@ class Engine:
         self._keep(answer)
         usage = Usage(
             ids.shape[1],
-            self._count_image_tokens(ids),
+            self.reader.count_image_tokens(ids),
             answer.reused,
             completion_tokens=tokens.count,
         )
@@ -299,6 +302,10 @@ class Engine:
         if reading is None:
             return
         family = self.loaded.family
+        if family is not None:
+            text = self.model.config.get_text_config(decoder=True)
+            kind = family.states_depend_on(text, len(reading.prompt))
+            reading.prompt = replace(reading.prompt, kind=kind)
         if family is None or family.reuses_prompts:
             answer.conversation = self._conversations.start(reading.prompt)
             answer.inputs["past_key_values"] = answer.conversation.states
@@ -312,11 +319,6 @@ class Engine:
         )
         if features:
             answer.inputs["mm_encoder_outputs"] = features
-
-    def _count_image_tokens(self, input_ids: torch.Tensor) -> int:
-        config = self.model.config
-        placeholder = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
-        return 0 if placeholder is None else int((input_ids == placeholder).sum())
 
     def _generate(self, answer: _Answer, config: GenerationConfig, tokens: TokenStream) -> None:
         """Runs the model until the answer ends or is stopped."""

@@ -1,7 +1,8 @@
 """From the name of a checkpoint to a model and a processor in memory.
 
-In: a folder, a hub id or a name of the catalogue. Out: `Loaded`. Remote code never runs, weights
-come from safetensors or restricted unpickling, and nothing missing is initialised at random.
+In: a folder, a hub id, parts joined by "+", or a name of the catalogue. Out: `Loaded`. Remote code
+never runs, weights come from safetensors or restricted unpickling, and nothing missing is
+initialised at random.
 """
 
 import contextlib
@@ -123,7 +124,7 @@ def load(
     """Loads a checkpoint.
 
     Args:
-        source: a name of the catalogue, a folder, or a hub id.
+        source: a name of the catalogue, a folder, a hub id, or parts joined by "+".
         quantization: "none", "int8", "nf4", "fp4", or "auto": none where it fits, else int8, else
             nf4. Vision tower, projector and output head stay in 16 bits.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -156,7 +157,16 @@ def look_up(source: str) -> tuple[str, str]:
     known = families.look_up(source)
     if known is not None:
         return known.title, known.source
-    return Path(source).name, str(Path(source).expanduser())
+    source = _expanded(source)
+    return Path(families.common.parts(source)[0]).name, source
+
+
+def _expanded(source: str) -> str:
+    """A source with the home folder written out, also in each of several joined by "+"."""
+    whole = Path(source).expanduser()
+    if whole.exists():
+        return str(whole)
+    return "+".join(str(Path(part).expanduser()) for part in families.common.parts(source))
 
 
 def answers_about_images(config: transformers.PreTrainedConfig) -> bool:

@@ -248,9 +248,10 @@ def image_settings(processor: Any, detail: Mapping[str, int | bool]) -> dict[str
     """
     if not detail:
         return {}
-    check_image_detail(detail, image_knobs(processor))
+    knobs = {knob.name: knob for knob in image_knobs(processor)}
+    check_image_detail(detail, tuple(knobs.values()))
     if getattr(processor, "image_knobs", None) is not None:
-        return dict(detail)
+        return {knobs[name].argument or name: value for name, value in detail.items()}
     found = {knob.name: setting for knob, setting in _native_knobs(processor)}
     settings: dict[str, Any] = {}
     for name, value in detail.items():

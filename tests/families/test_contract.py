@@ -25,8 +25,8 @@ from vlm.errors import RequestError, VLMError
 from vlm.families import Family
 from vlm.loading import CPU_BLOCK, Loaded, load
 from vlm.messages import ALL_ROLES, Image, Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.reading import PromptReader
-from vlm.settings import GenerationOptions
 
 ODD = ((96, 64), (1, 1), (3, 200), (333, 57))
 NUMBERS = {"rtol": 1e-3, "atol": 1e-3}

@@ -24,7 +24,7 @@ from vlm.backend import (
 )
 from vlm.images import open_image
 from vlm.messages import Image, Message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 
 class PressCtrlC(threading.Event):

@@ -14,14 +14,9 @@ from vlm.commands.pictures import open_source
 from vlm.commands.terminal import INTERRUPTED, NOBODY_READS, interrupt_sets
 from vlm.errors import RequestError, SettingError, VLMError
 from vlm.messages import Image
+from vlm.options import GenerationOptions, with_preset
 from vlm.report import end_words, progress_words, stats_words
-from vlm.settings import (
-    GenerationOptions,
-    Parser,
-    Settings,
-    generation_options,
-    terminal_language,
-)
+from vlm.settings import Parser, Settings, generation_options, terminal_language
 from vlm.strings import error_text, say
 from vlm.transcript import Conversation, from_zip
 
@@ -41,6 +36,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_count("--repeat", default=1, most=MOST_REPETITIONS, text=say("flag.repeat"))
     parser.add_argument("--replay", metavar="FILE.zip", help=say("flag.replay"))
     parser.add_count("--turn", most=MOST_TURNS, text=say("flag.turn"))
+    parser.add_argument("--preset", metavar="NAME", help=say("flag.preset"))
     parser.add_generation_options()
 
 
@@ -53,6 +49,7 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     try:
         print(say("progress.loading", language), file=sys.stderr)
         with closing(open_backend(settings)) as backend:
+            options = with_preset(options, arguments.preset, backend.capabilities().presets)
             if stored is not None:
                 return _replay(backend, *stored, options, arguments, settings)
             if arguments.prompt is None:

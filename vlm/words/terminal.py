@@ -124,6 +124,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "which turn to replay, counted from 1 (default: the last)",
         "重新提问第几轮，从 1 数起（默认最后一轮）",
     ),
+    "flag.preset": (
+        "options the model was published with, by name; other flags count more",
+        "使用模型自带的一组选项（按名称）；其他参数优先",
+    ),
     "cli.other_model": (
         "the conversation is with {stored}; {loaded} answers now",
         "该对话使用的是 {stored}，现在由 {loaded} 回答",
@@ -157,6 +161,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "largest exported conversation that can be opened again, in MB",
         "可重新打开的对话文件大小上限（MB）",
     ),
+    "flag.idle_minutes": (
+        "put the model away after so many minutes without a question; 0: never",
+        "闲置这么多分钟后卸载模型；0 表示从不",
+    ),
     "option.group": ("the answer (unset: the model's own default)", "回答（不设则用模型默认值）"),
     "option.temperature": ("0 is exact, higher is more varied", "0 最确定，越高越多样"),
     "option.top_p": ("keep the likeliest tokens up to this probability", "保留累计概率内的词元"),
@@ -169,8 +177,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.seed": ("same seed, same answer", "相同种子得到相同回答"),
     "option.image_detail": (
         "how images are cut up and scaled, as NAME=VALUE (may be repeated): tiles, thumbnail, "
-        "splitting, padding, pixels",
+        "splitting, padding, numbering, pixels",
         "图片的切分与缩放，写作 NAME=VALUE（可多次给出）：tiles、thumbnail、splitting、"
-        "padding、pixels",
+        "padding、numbering、pixels",
     ),
 }
