@@ -7,16 +7,19 @@ import sys
 
 import gradio as gr
 
-from vlm.backend import DeferredBackend, open_backend
+from vlm.backend import open_backend, prepare_backend
 from vlm.errors import SettingError, VLMError
+from vlm.model_slot import ModelSlot
 from vlm.settings import Settings, parse_program, read_settings, terminal_language
 from vlm.strings import error_text, say
 from vlm.ui import build_ui, launch
 
 
-def build(settings: Settings) -> tuple[gr.Blocks, DeferredBackend]:
+def build(settings: Settings) -> tuple[gr.Blocks, ModelSlot]:
     """The page and the backend behind it, which opens when it is first needed."""
-    backend = DeferredBackend(lambda: open_backend(settings))
+    backend = ModelSlot(
+        open_backend, settings, prepare_backend, idle_seconds=settings.idle_minutes * 60
+    )
     return build_ui(backend, settings), backend
 
 

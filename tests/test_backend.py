@@ -1,127 +1,13 @@
-"""A backend opened in the background, the table of backends, and what capabilities rule out."""
-
-import contextlib
-import threading
+"""The table of backends, and what capabilities rule out."""
 
 import pytest
 
 from tests.support.fakes import ScriptedBackend, photo
 from vlm import backend
-from vlm.backend import Capabilities, DeferredBackend, Finished, Progress, TextDelta, check_request
-from vlm.errors import ModelError, RequestError, SettingError
+from vlm.backend import Capabilities, check_request
+from vlm.errors import RequestError, SettingError
 from vlm.messages import Message, Text, user_message
-from vlm.settings import GenerationOptions, Settings
-
-QUESTION = [user_message("What?")]
-NO_SUCH = ModelError("not_a_folder", source="x")
-
-
-class Opening:
-    """Opens a backend when the test says so, or fails; counts how often it was asked."""
-
-    def __init__(self, *results):
-        self.results = list(results)
-        self.go = threading.Event()
-        self.times = 0
-
-    def __call__(self):
-        assert self.go.wait(30)
-        result = self.results[self.times]
-        self.times += 1
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-
-def ask(deferred, cancel=None):
-    return deferred.stream(QUESTION, GenerationOptions(), cancel or threading.Event())
-
-
-def settle(deferred):
-    """Waits until opening is over, however it ended."""
-    with contextlib.suppress(ModelError):
-        deferred.opened()
-
-
-# ---- opened in the background ----
-
-
-def test_states_of_one_that_opens():
-    opening = Opening(ScriptedBackend())
-    deferred = DeferredBackend(opening)
-    assert (deferred.state, deferred.error) == ("idle", None)
-    deferred.start()
-    deferred.start()
-    assert (deferred.state, deferred.error) == ("loading", None)
-    opening.go.set()
-    assert deferred.opened() is opening.results[0]
-    deferred.start()
-    assert (deferred.state, deferred.error, opening.times) == ("ready", None, 1)
-    assert deferred.capabilities().name == "Scripted"
-
-
-def test_early_request_waits_and_says_so():
-    opening = Opening(ScriptedBackend(["A cat."]))
-    events = ask(DeferredBackend(opening))
-    assert next(events) == Progress("loading")
-    opening.go.set()
-    assert next(events) == TextDelta("A cat.")
-
-
-def test_later_request_has_nothing_to_say_about_loading():
-    deferred = DeferredBackend(ScriptedBackend)
-    deferred.opened()
-    assert next(ask(deferred)) == TextDelta("Yes.")
-
-
-def test_request_can_be_cancelled_while_the_model_loads():
-    opening, cancel = Opening(ScriptedBackend()), threading.Event()
-    deferred = DeferredBackend(opening)
-    events = ask(deferred, cancel)
-    assert next(events) == Progress("loading")
-    cancel.set()
-    assert list(events) == [Finished("cancelled")]
-    assert deferred.state == "loading"
-    opening.go.set()
-    deferred.opened()
-    assert opening.results[0].asked == []
-
-
-def test_failure_is_raised_by_every_request_until_started_again():
-    opening = Opening(NO_SUCH, ScriptedBackend(["A cat."]))
-    opening.go.set()
-    deferred = DeferredBackend(opening)
-    for request in (lambda: list(ask(deferred)), deferred.opened, deferred.capabilities):
-        with pytest.raises(ModelError) as caught:
-            request()
-        assert caught.value is NO_SUCH
-    assert (deferred.state, deferred.error, opening.times) == ("failed", NO_SUCH, 1)
-    deferred.start()
-    settle(deferred)
-    assert (deferred.state, deferred.error, opening.times) == ("ready", None, 2)
-    assert TextDelta("A cat.") in list(ask(deferred))
-
-
-def test_request_that_waits_gets_the_failure():
-    opening = Opening(NO_SUCH)
-    events = ask(DeferredBackend(opening))
-    next(events)
-    opening.go.set()
-    with pytest.raises(ModelError):
-        next(events)
-
-
-def test_close():
-    DeferredBackend(Opening()).close()  # never opened
-    opening = Opening(NO_SUCH, ScriptedBackend())
-    opening.go.set()
-    deferred = DeferredBackend(opening)
-    settle(deferred)
-    deferred.close()
-    deferred.start()
-    deferred.close()  # waits for the opening
-    assert opening.results[1].closed
-
+from vlm.settings import Settings
 
 # ---- the table ----
 

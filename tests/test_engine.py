@@ -12,7 +12,7 @@ from vlm.chat import ChatSession
 from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.messages import Message, Text, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3")
 SHORT = GenerationOptions(max_new_tokens=12, min_new_tokens=12, temperature=1.0, seed=3)

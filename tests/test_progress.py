@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from vlm.engine import Engine, open_engine
+from vlm.engine import Engine
 from vlm.errors import ModelError
 from vlm.loading import load
+from vlm.opening import open_engine
 from vlm.progress import LoadProgress, Watch
 from vlm.settings import Settings
 

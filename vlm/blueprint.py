@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +32,7 @@ from vlm.loading import (
 from vlm.messages import Image
 from vlm.processors import image_knobs
 from vlm.rehearsal import rehearse
+from vlm.sources import look_up
 
 MEGABYTE = 1 << 20
 RUNTIME = {"cpu": 120 * MEGABYTE, "cuda": 450 * MEGABYTE, "mps": 250 * MEGABYTE}
@@ -354,9 +354,7 @@ def read(
         SettingError: no such device here.
     """
     place = choose_device(device)
-    known = families.look_up(source)
-    name = known.title if known else Path(source).name
-    source = known.source if known else str(Path(source).expanduser())
+    name, source = look_up(source)
     number_type = choose_dtype(dtype, place)
     with model_errors(source):
         family = families.find(source)

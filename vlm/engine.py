@@ -8,10 +8,9 @@ does the work.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
 import torch
 from transformers import GenerationConfig, StoppingCriteriaList
 
@@ -36,13 +35,13 @@ from vlm.generation import (
     generation_config,
     model_defaults,
 )
-from vlm.loading import Loaded, load
+from vlm.loading import Loaded, load, part_bytes
 from vlm.messages import ALL_ROLES, Image, Message, images_of
+from vlm.options import GenerationOptions
 from vlm.processors import image_knobs
 from vlm.progress import Watch
 from vlm.reading import PromptReader, Reading
-from vlm.settings import GenerationOptions, Settings
-from vlm.streaming import Emit, Halt, TokenStream, Worker
+from vlm.streaming import Emit, Halt, TokenStream, Worker, leave_a_core
 from vlm.trace import Stage, native_taps, trace
 
 CONTEXT_OF_TEXT = 16
@@ -82,7 +81,7 @@ class Engine:
         reader = PromptReader(loaded.model, loaded.processor)
         self._reader: PromptReader | None = reader
         self._conversations = ConversationCache(loaded.model.config.get_text_config(decoder=True))
-        self._worker = Worker("engine", prepare=_leave_a_core)
+        self._worker = Worker("engine", prepare=leave_a_core)
         with torch.inference_mode():
             _ = reader.by_image  # found out by trying: better now than in the first answer
 
@@ -136,14 +135,17 @@ class Engine:
 
     def capabilities(self) -> Capabilities:
         """See `vlm.backend.Backend.capabilities`."""
+        family = self.loaded.family
         return Capabilities(
             name=self.loaded.name,
             details=(self.loaded.precision, self.model.device.type.upper()),
             context_length=self.context_length,
-            roles=self.loaded.family.roles if self.loaded.family else ALL_ROLES,
+            roles=family.roles if family else ALL_ROLES,
             continues=self.reader.continues,
             defaults=model_defaults(self.model.generation_config),
             image_knobs=image_knobs(self.processor),
+            presets=family.presets if family else (),
+            memory=part_bytes(self.model),
         )
 
     @property
@@ -237,12 +239,12 @@ class Engine:
                 memory.reuse_pages()
                 memory.trim()
             # Out here, as the error would keep the tensors of every step that it went through.
-            if said or not self._forget():
+            if said or not self.forget():
                 return False
         return False
 
-    def _forget(self) -> bool:
-        """Drops what earlier answers left behind; False if there was nothing."""
+    def forget(self) -> bool:
+        """See `vlm.backend.Forgetful.forget`."""
         kept = len(self._conversations) + len(self.reader.remembered)
         self._conversations.clear()
         self.reader.remembered.clear()
@@ -275,7 +277,7 @@ class Engine:
         self._keep(answer)
         usage = Usage(
             ids.shape[1],
-            self._count_image_tokens(ids),
+            self.reader.count_image_tokens(ids),
             answer.reused,
             completion_tokens=tokens.count,
         )
@@ -311,6 +313,10 @@ class Engine:
         if reading is None:
             return
         family = self.loaded.family
+        if family is not None:
+            text = self.model.config.get_text_config(decoder=True)
+            kind = family.states_depend_on(text, len(reading.prompt))
+            reading.prompt = replace(reading.prompt, kind=kind)
         if family is None or family.reuses_prompts:
             answer.conversation = self._conversations.start(reading.prompt)
             answer.inputs["past_key_values"] = answer.conversation.states
@@ -324,10 +330,6 @@ class Engine:
         )
         if features:
             answer.inputs["mm_encoder_outputs"] = features
-
-    def _count_image_tokens(self, input_ids: torch.Tensor) -> int:
-        placeholder = self.reader.placeholder_id
-        return 0 if placeholder is None else int((input_ids == placeholder).sum())
 
     def _generate(self, answer: _Answer, config: GenerationConfig, tokens: TokenStream) -> None:
         """Runs the model until the answer ends or is stopped."""
@@ -385,16 +387,3 @@ class Engine:
             peak_bytes=memory.peak_bytes(self.model.device),
         )
         return Finished(reason, usage, timings)
-
-
-def _leave_a_core() -> None:
-    """Keeps one core for the server: threads of a matrix product wait for the slowest of them."""
-    cores = psutil.cpu_count(logical=False) or 1
-    torch.set_num_threads(max(1, cores - 1))
-
-
-def open_engine(settings: Settings, watch: Watch | None = None) -> Engine:
-    """The engine that the settings ask for. Raises ModelError, SettingError."""
-    names = ("quantization", "device", "dtype", "tokenizer", "device_map")
-    chosen = {name: getattr(settings, name) for name in names}
-    return Engine.load(settings.model, **chosen, watch=watch)

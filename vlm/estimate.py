@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+
 from vlm import memory
-from vlm.blueprint import Blueprint, Estimate, Workload
+from vlm.blueprint import RUNTIME, Blueprint, Estimate, Workload
+from vlm.loading import SHORT_NAMES
 
 COMFORT = 0.9
 """Up to this part of what is free a model fits; above, it is tight."""
@@ -56,6 +59,36 @@ def judge(blueprint: Blueprint, workload: Workload, free: int | None = None) -> 
     return [
         Verdict(each, blueprint.estimate(each, workload), free) for each in blueprint.precisions
     ]
+
+
+ROUGHLY = {"int8": 1.25, "nf4": 0.85}
+"""Bytes a parameter: the middle of 1.13 to 1.32 and 0.72 to 1.00 for published systems of 2 to 26
+billion parameters (README's table); embeddings, output head and vision tower keep 16 bits."""
+
+
+def roughly(millions: float, dtype: torch.dtype, device: torch.device, free: int) -> list[Verdict]:
+    """Every precision of a checkpoint of which only the number of parameters is known.
+
+    Args:
+        millions: parameters.
+        dtype: of what is not quantised.
+        device: where it would run.
+        free: bytes.
+    """
+    verdicts = []
+    for name, each in {"none": dtype.itemsize, **ROUGHLY}.items():
+        parts = Estimate(
+            precision=SHORT_NAMES[dtype] if name == "none" else name,
+            weights=int(millions * 1e6 * each),
+            images=0,
+            context=0,
+            work=0,
+            loading=0,
+            runtime=RUNTIME.get(device.type, RUNTIME["cuda"]),
+            rough=True,
+        )
+        verdicts.append(Verdict(name, parts, free))
+    return verdicts
 
 
 def advise(blueprint: Blueprint, workload: Workload, free: int | None = None) -> Advice | None:

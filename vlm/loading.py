@@ -1,11 +1,11 @@
 """From the name of a checkpoint to a model and a processor in memory.
 
-In: a folder, a hub id or a name of the catalogue. Out: `Loaded`. Remote code never runs, weights
-come from safetensors or restricted unpickling, and nothing missing is initialised at random.
+In: a folder, a hub id, parts joined by "+", or a name of the catalogue. Out: `Loaded`. Remote code
+never runs, weights come from safetensors or restricted unpickling, and nothing missing is
+initialised at random.
 """
 
 import contextlib
-import json
 import logging
 import pickle
 import traceback
@@ -17,7 +17,6 @@ from typing import Any, cast
 import huggingface_hub.errors as hub_errors
 import torch
 import transformers
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -33,13 +32,13 @@ from vlm.families import Family, Opened
 from vlm.processors import load_processor
 from vlm.progress import Watch, watching
 from vlm.settings import CHOICES
+from vlm.sources import check_source, look_up
 
 transformers.logging.set_verbosity_error()  # what matters is raised; the rest is noise to people
 transformers.logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,29 @@ def parts(model: PreTrainedModel) -> list[ModelPart]:
     """
     found: list[ModelPart] = []
     seen: set[int] = set()
-    children = {**dict(model.base_model.named_children()), **dict(model.named_children())}
-    for name, child in children.items():
-        if child is model.base_model:
-            continue
+    for name, child in _children(model).items():
         found.append(_count(name, child, seen))
     total = (
         sum(getattr(part, kind) for part in found) for kind in ("total", "trainable", "quantised")
     )
     return [*found, ModelPart("total", *total)]
+
+
+def part_bytes(model: PreTrainedModel) -> dict[str, int]:
+    """Memory of each of the `parts`, in bytes, scales and buffers included; shared ones once."""
+    found: dict[str, int] = {}
+    seen: set[int] = set()
+    for name, child in _children(model).items():
+        storages = bits.held_storages(child)
+        found[name] = sum(size for place, size in storages.items() if place not in seen)
+        seen |= storages.keys()
+    return found
+
+
+def _children(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
+    """The modules below the model's base, and its output head."""
+    children = {**dict(model.base_model.named_children()), **dict(model.named_children())}
+    return {name: child for name, child in children.items() if child is not model.base_model}
 
 
 def _count(name: str, module: torch.nn.Module, seen: set[int]) -> ModelPart:
@@ -126,7 +139,7 @@ def load(
     """Loads a checkpoint.
 
     Args:
-        source: a name of the catalogue, a folder, or a hub id.
+        source: a name of the catalogue, a folder, a hub id, or parts joined by "+".
         quantization: "none", "int8", "nf4", "fp4", or "auto": as it is stored where it is quantised
             already, else none where it fits, else int8, else nf4. Vision tower, projector and
             output head stay in 16 bits.
@@ -147,13 +160,11 @@ def load(
     _check_choice("device_map", device_map)
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
-    known = families.look_up(source)
-    name = known.title if known else Path(source).name
-    source = known.source if known else str(Path(source).expanduser())
+    name, source = look_up(source)
     tokenizer = tokenizer and str(Path(tokenizer).expanduser())
     try:
         with model_errors(source), memory.exact_pages(), watching(watch or Watch()) as watched:
-            family = _fetch(source, watched)
+            family = fetch(source, watched)
             opened = open_checkpoint(source, number_type, family, tokenizer)
             model, kind = _fill(
                 source, opened, quantization, number_type, place, device_map or {"": place}
@@ -167,12 +178,12 @@ def load(
         memory.give_back()
 
 
-def _fetch(source: str, watch: Watch) -> Family | None:
+def fetch(source: str, watch: Watch) -> Family | None:
     """Puts the files of a hub repository into the cache. Returns the family they belong to."""
     watch.note("open")
     family = families.find(source)
     if family is None:
-        _check_source(source)
+        check_source(source)
     download.fetch(source, watch)
     watch.note("open")
     return family
@@ -212,6 +223,11 @@ def _fill(
     return model, quantization
 
 
+def answers_about_images(config: transformers.PreTrainedConfig) -> bool:
+    """Whether transformers has a model of this configuration that reads images and writes text."""
+    return type(config) in AutoModelForImageTextToText._model_mapping
+
+
 def open_checkpoint(
     source: str, dtype: torch.dtype, family: Family | None, tokenizer: str = ""
 ) -> Opened:
@@ -222,9 +238,9 @@ def open_checkpoint(
     """
     if family is not None:
         return family.open(source, tokenizer=tokenizer or None, dtype=dtype)
-    _check_source(source)
+    check_source(source)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    if type(config) not in AutoModelForImageTextToText._model_mapping:
+    if not answers_about_images(config):
         raise ModelError("not_image_to_text", source=source, got=config.model_type)
     return Opened(
         config=config, processor=load_processor(source, config, tokenizer), weights=source
@@ -300,49 +316,6 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return getattr(torch, name)
     old = device.type == "cuda" and not torch.cuda.is_bf16_supported()
     return torch.float16 if old or device.type == "mps" else torch.bfloat16
-
-
-def _check_source(source: str) -> None:
-    """Says what is wrong with a folder before transformers takes it for a hub id."""
-    path = Path(source)
-    if not path.exists():
-        _check_hub(source)
-        return
-    if path.suffix == ".gguf":
-        raise ModelError("gguf_not_taken", source=source)
-    if not path.is_dir():
-        raise ModelError("not_a_folder", source=source)
-    if any(path.glob("*.gguf")) and not any(any(path.glob(kind)) for kind in WEIGHT_FILES):
-        raise ModelError("gguf_not_taken", source=source)
-    found = sorted(each.name for each in path.iterdir())
-    if "config.json" not in found:
-        raise ModelError("no_config", source=source, found=", ".join(found[:8]) or "-")
-    if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
-        raise ModelError("no_weights", source=source, found=", ".join(found[:8]))
-    for index in path.glob("*.index.json"):
-        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
-        if absent := sorted(set(shards) - set(found)):
-            raise ModelError("file_missing", file=absent[0], index=index.name)
-
-
-def _check_hub(source: str) -> None:
-    """Fails at once where the hub's client would try an unreachable network for half a minute."""
-    looks_like_path = source.startswith((".", "/", "~")) or "\\" in source
-    try:
-        if looks_like_path or source.count("/") != 1:
-            raise hub_errors.HFValidationError
-        cached = try_to_load_from_cache(source, "config.json")
-    except hub_errors.HFValidationError as error:
-        known = ", ".join(each.name for each in families.catalogue() if "/" not in each.name)
-        raise ModelError("no_such_checkpoint", source=source, known=known) from error
-    if isinstance(cached, str):
-        return
-    try:
-        get_hf_file_metadata(hf_hub_url(source, "config.json"))
-    except hub_errors.HfHubHTTPError:
-        raise  # the hub did answer
-    except Exception as error:
-        raise ModelError("hub_unreachable", source=source) from error
 
 
 @contextlib.contextmanager

@@ -34,6 +34,13 @@ def free_bytes(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
+def total_bytes(device: torch.device) -> int:
+    """All the memory there is on the device, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return psutil.virtual_memory().total
+
+
 def peak_bytes(device: torch.device) -> int:
     """Most memory used so far: the accelerator's tensors, or on a CPU the whole process."""
     if device.type == "cuda":

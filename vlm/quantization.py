@@ -297,11 +297,13 @@ def _bytes_in(file: Path) -> int:
 
 def held_bytes(model: torch.nn.Module) -> int:
     """Bytes that a loaded model's parameters, scales and buffers really take."""
-    storages: dict[int, int] = {}
-    for tensor in _tensors(model):
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-    return sum(storages.values())
+    return sum(held_storages(model).values())
+
+
+def held_storages(module: torch.nn.Module) -> dict[int, int]:
+    """Address -> bytes of every storage behind a loaded module's parameters, scales and buffers."""
+    storages = (tensor.untyped_storage() for tensor in _tensors(module))
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:

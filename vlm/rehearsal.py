@@ -41,6 +41,9 @@ class _Ledger(TorchDispatchMode):
         settings = dict(settings or {})
         if function is torch.ops.aten.index.Tensor:
             arguments = (arguments[0], _all_chosen(arguments[1]))
+        if function is torch.ops.aten.nonzero.default and arguments[0].is_meta:
+            # which are chosen depends on values: all, as that is the most there can be
+            arguments = (torch.ones(arguments[0].shape, dtype=torch.bool),)
         given = [each for each in tree_flatten((arguments, settings))[0] if _is_tensor(each)]
         if function is torch.ops.aten._to_copy.default:
             settings.pop("device", None)  # floats stay shapes, whole numbers stay real

@@ -1,6 +1,5 @@
 """The registry: what is recognised as what, and the list of checkpoints that can be named."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from vlm import families
 from vlm.families import common
+from vlm.options import GenerationOptions, with_preset
 from vlm.strings import TABLE
 
 CATALOGUE = families.catalogue()
@@ -27,6 +27,15 @@ def test_family_declares_itself(name):
     names = [tap.name for tap in family.stages]
     assert len(set(names)) == len(names) > 0
     assert names[-1] == "logits"
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_presets_are_options_with_words_for_people(name):
+    presets = families.families()[name].presets
+    for preset in presets:
+        assert with_preset(GenerationOptions(), preset.name, presets) != GenerationOptions()
+        assert f"answer_preset.{preset.name}" in TABLE
+    assert len({preset.name for preset in presets}) == len(presets)
 
 
 @pytest.mark.parametrize("name", families.NAMES)
@@ -62,8 +71,12 @@ def test_catalogue_says_what_people_want_to_know(checkpoint):
     assert checkpoint.license
     assert all(re.fullmatch("[a-z]{2,3}", each) for each in checkpoint.languages)
     assert checkpoint.languages
-    assert checkpoint.parameters > 0
-    assert Path(checkpoint.source).is_dir() or checkpoint.source.count("/") == 1
+    assert 10 <= checkpoint.parameters <= 30_000
+    assert 1024 <= checkpoint.context_length <= 1024**2
+    assert checkpoint.images is None or checkpoint.images > 0
+    assert checkpoint.revision is None or re.fullmatch("[0-9a-f]{40}", checkpoint.revision)
+    for part in common.parts(checkpoint.source):
+        assert Path(part).is_dir() or part.count("/") == 1
 
 
 @pytest.mark.parametrize("name", families.NAMES)
@@ -73,7 +86,7 @@ def test_a_hub_repository_is_recognised_by_its_cached_configuration(name, tmp_pa
     tiny = family.tiny(tmp_path / "tiny")
     snapshot = tmp_path / "hub" / "models--owner--name" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text(json.dumps(common.read_json(tiny)))
+    family.open(tiny).config.save_pretrained(snapshot)
     refs = snapshot.parents[1] / "refs"
     refs.mkdir()
     (refs / "main").write_text("abc")

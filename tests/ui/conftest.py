@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.support.fakes import ScriptedBackend, Step
-from vlm.backend import Backend, DeferredBackend
+from vlm.backend import Backend
+from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.ui import build_ui, launch
 
@@ -50,7 +51,7 @@ def serve() -> Iterator[Callable[..., Served]]:
     def start(*script: Step, backend: Backend | None = None, **settings: object) -> Served:
         answers = backend or ScriptedBackend(list(script) or ["Yes."])
         options = Settings(**{"port": free_port(), **settings})
-        page = build_ui(DeferredBackend(lambda: answers), options)
+        page = build_ui(ModelSlot(lambda *_: answers, options), options)
         launch(page, options, prevent_thread_lock=True, quiet=True)
         pages.append(page)
         return Served(f"http://127.0.0.1:{options.port}", answers, page)

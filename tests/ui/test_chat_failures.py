@@ -9,8 +9,9 @@ from playwright.sync_api import expect
 from tests.support.fakes import BREAKS_OFF, ScriptedBackend, photo_bytes
 from tests.ui.conftest import Served, free_port
 from tests.ui.test_chat_turns import act, converse, ended, said
-from vlm.backend import Backend, Capabilities, DeferredBackend
+from vlm.backend import Backend, Capabilities
 from vlm.errors import ModelError, RequestError
+from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.ui import build_ui, launch
 
@@ -164,7 +165,7 @@ def serve_opening() -> Iterator[Callable[..., Served]]:
 
     def start(open_backend: Callable[[], Backend], answers: ScriptedBackend) -> Served:
         options = Settings(port=free_port())
-        pages.append(build_ui(DeferredBackend(open_backend), options))
+        pages.append(build_ui(ModelSlot(lambda *_: open_backend(), options), options))
         launch(pages[-1], options, prevent_thread_lock=True, quiet=True)
         return Served(f"http://127.0.0.1:{options.port}", answers, pages[-1])
 

@@ -11,7 +11,8 @@ from tests import test_fetch
 from tests.support.fakes import ScriptedBackend, photo_bytes
 from tests.ui.conftest import free_port
 from vlm import fetch
-from vlm.backend import Capabilities, DeferredBackend, ImageKnob
+from vlm.backend import Capabilities, ImageKnob
+from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.strings import LANGUAGES, say
 from vlm.ui import build_ui, launch
@@ -146,7 +147,7 @@ def test_each_image_says_what_the_model_gets_of_it(serve, open_tab):
 def test_until_the_model_is_there_only_the_size_is_known(browser):
     gate, backend = threading.Event(), ScriptedBackend(["Yes."], able=ABLE)
     options = Settings(port=free_port())
-    app = build_ui(DeferredBackend(lambda: gate.wait(30) and backend), options)
+    app = build_ui(ModelSlot(lambda *_: gate.wait(30) and backend, options), options)
     launch(app, options, prevent_thread_lock=True, quiet=True)
     page = browser.new_page(locale="en-US")
     try:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from vlm import families
 from vlm.errors import VLMError
+from vlm.report import advice_words
 from vlm.settings import Parser, Settings, terminal_language
 from vlm.strings import error_text, say
 
 if TYPE_CHECKING:
     from vlm.blueprint import Workload
-    from vlm.estimate import Advice, Verdict
+    from vlm.estimate import Verdict
 
 MOST_TOKENS = 1 << 24
 MOST_IMAGES = 100
@@ -77,28 +78,3 @@ def _row(source: str, verdict: "Verdict", language: str) -> str:
     cells = [source, estimate.precision, *(f"{size / 1e9:.2f}" for size in sizes)]
     words = say(f"fit.{verdict.kind}", language)
     return f"| {' | '.join(cells)} | {'≈ ' if estimate.rough else ''}{words} |"
-
-
-def advice_words(advice: "Advice | None", wanted: "Workload", free: int, language: str) -> str:
-    """The sentence with the largest setting that fits.
-
-    Args:
-        advice: as `vlm.estimate.advise` gives it.
-        wanted: what was asked for.
-        free: bytes.
-        language: "en" or "zh".
-    """
-    if advice is None:
-        return say("fit.nothing", language, free=free / 1e9)
-    detail = advice.workload.detail
-    fewer = "".join(f", {name} {value}" for name, value in detail.items())
-    key = "fit.as_asked" if advice.workload == wanted else "fit.smaller"
-    return say(
-        key,
-        language,
-        precision=advice.estimate.precision,
-        context=advice.workload.context,
-        images=advice.workload.images,
-        fewer=fewer,
-        total=advice.estimate.total / 1e9,
-    )

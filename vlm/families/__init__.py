@@ -5,19 +5,20 @@ repository; None means that transformers knows it. Families are imported when th
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vlm.families import common
 from vlm.messages import ALL_ROLES, Role
+from vlm.options import Preset
 
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket", "paligemma", "internvl15")
+NAMES = ("pocket", "paligemma", "internvl15", "minimind_v", "clip_qwen", "minicpm_v26")
 """Folders in this package, asked in this order."""
 
 
@@ -33,6 +34,8 @@ class Checkpoint:
         parameters: how many, in millions.
         license: its SPDX name or a few words.
         languages: it answers in, as codes of BCP 47.
+        context_length: tokens of prompt and answer together, as its configuration says.
+        images: the most in one prompt, as its makers say; None: several, no limit stated.
         good_at: key of a sentence in the table of words.
     """
 
@@ -43,6 +46,8 @@ class Checkpoint:
     parameters: float
     license: str
     languages: tuple[str, ...]
+    context_length: int
+    images: int | None = None
     good_at: str
 
 
@@ -105,6 +110,10 @@ class Family:
         roles: of the messages that its prompts have a place for.
         reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
             be kept for a prompt that goes on in another way.
+        presets: further options of an answer that it was published with.
+        states_depend_on: (configuration of the language model, tokens of a prompt) -> what else
+            the states of a prompt of that length depend on; they are kept only for prompts with
+            the same.
     """
 
     name: str
@@ -116,6 +125,8 @@ class Family:
     inspect: Callable[[str, str | None], Opened] | None = None
     roles: tuple[Role, ...] = ALL_ROLES
     reuses_prompts: bool = True
+    presets: tuple[Preset, ...] = ()
+    states_depend_on: Callable[..., Hashable] = lambda *_: None
 
 
 def families() -> Mapping[str, Family]:
@@ -134,8 +145,11 @@ def find(source: str) -> Family | None:
 
 
 def catalogue() -> tuple[Checkpoint, ...]:
-    """Every checkpoint that a family declares."""
-    return tuple(each for family in families().values() for each in family.checkpoints)
+    """Every checkpoint that a family declares, then the well-known ones of no family."""
+    from vlm.families import well_known
+
+    own = (each for family in families().values() for each in family.checkpoints)
+    return (*own, *well_known.CHECKPOINTS)
 
 
 def look_up(name: str) -> Checkpoint | None:

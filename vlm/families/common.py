@@ -54,18 +54,21 @@ def fetch_config(source: str) -> None:
     nothing happens, and whoever loads the checkpoint says why.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
 
     for part in parts(source):
-        if not _is_hub_id(part) or _cached(part, CONFIG) is not None:
+        if not is_hub_id(part) or _cached(part, CONFIG) is not None:
             continue
         try:
             get_hf_file_metadata(hf_hub_url(part, CONFIG), timeout=10)
             hf_hub_download(part, CONFIG)
+        except EntryNotFoundError:
+            continue  # the hub did answer: a part that is no model, such as an adapter
         except Exception:  # the hub's client raises what its connection raises
             return
 
 
-def _is_hub_id(source: str) -> bool:
+def is_hub_id(source: str) -> bool:
     """Whether a name has the form OWNER/NAME and is no folder."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -82,7 +85,7 @@ def _cached(source: str, file: str) -> Path | None:
     """Where the hub's cache holds a file of a repository."""
     from huggingface_hub import try_to_load_from_cache
 
-    if not _is_hub_id(source):
+    if not is_hub_id(source):
         return None
     found = try_to_load_from_cache(source, file)
     return Path(found) if isinstance(found, str) else None

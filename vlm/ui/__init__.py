@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from vlm.backend import DeferredBackend
+from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.ui import chat_panel, frame, look
 from vlm.ui.context import Context
@@ -17,7 +17,7 @@ PANELS: dict[str, Callable[[Context], None]] = {"chat": chat_panel.build}
 """Tab name -> function that fills the tab. The label is `tab.NAME` in the table of words."""
 
 
-def build_ui(backend: DeferredBackend, settings: Settings) -> gr.Blocks:
+def build_ui(backend: ModelSlot, settings: Settings) -> gr.Blocks:
     """The whole page; nothing is loaded yet. Start it with `launch`."""
     # From where they are: copies among the uploads would go when a visitor's equal upload goes.
     gr.set_static_paths([ASSETS / "examples"])

@@ -9,8 +9,8 @@ import gradio as gr
 
 from vlm.chat import ChatSession
 from vlm.messages import Message
+from vlm.options import GenerationOptions
 from vlm.report import reproduce_command
-from vlm.settings import GenerationOptions
 from vlm.strings import say
 from vlm.ui import chat_view
 from vlm.ui.chat_parts import Parts
@@ -81,15 +81,15 @@ class Display:
 
     def _continues(self) -> bool:
         """Whether the model can go on with an answer."""
-        backend = self.context.backend
-        return backend.state == "ready" and backend.capabilities().continues
+        able = self.context.backend.able
+        return able is not None and able.continues
 
     def _stats(self, session: ChatSession, language: str) -> str:
         """The numbers of the last answer, and how to get it again."""
         if not session.turns:
             return ""
         number, turn = len(session.turns), session.turns[-1]
-        command = reproduce_command(turn, self.context.settings, number=number)
+        command = reproduce_command(turn, self.context.backend.settings, number=number)
         note = say("stats.reproduce.export", language, name="conversation.zip")
         return chat_view.stats(turn, command, note if number > 1 else "", language)
 
@@ -101,8 +101,6 @@ class Display:
             return gr.skip()
         draft = Draft(value or {}, visit, language, controls)
         still = {} if visit.busy else self.at_rest(visit, language)
-        defaults = {}
-        if self.context.backend.state == "ready":
-            able = self.context.backend.capabilities()
-            defaults = self.parts.drawer.show_defaults(able, language)
+        able = self.context.backend.able
+        defaults = self.parts.drawer.show_defaults(able, language) if able else {}
         return {**still, **defaults, **self.composer.drawn(draft)}

@@ -14,8 +14,8 @@ from vlm.chat import ChatSession, Turn
 from vlm.errors import VLMError
 from vlm.markup import readable, split_thinking, without_pictures
 from vlm.messages import Image, Message
+from vlm.options import GenerationOptions
 from vlm.report import context_words, end_words, figures, progress_words
-from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
 from vlm.ui.context import Visit, action_button, copy_button
 from vlm.ui.drawer import problem_words

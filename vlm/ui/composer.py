@@ -45,6 +45,7 @@ class Composer:
         self.limits = context.settings.image_limits
         self.acts: dict[str, Callable[[Draft, dict[str, str]], Iterator[Updates]]] = {
             "reset": self.reset,
+            "options": self.options,
             "preset": self.preset,
             "earlier": self.rearrange,
             "later": self.rearrange,
@@ -108,7 +109,7 @@ class Composer:
             parts.drawer.problem: "".join(f'<p role="alert">{words}</p>' for words in problems),
         }
         subject = (*draft.files, *sorted(options.image_detail.items()), language)
-        subject = (subject, self.context.backend.state)
+        subject = (subject, self.context.backend.state, self.context.backend.revision)
         if subject != visit.drawn:
             visit.drawn = subject
             markup, visit.draft_tokens = attached(
@@ -132,13 +133,13 @@ class Composer:
 
     def meter(self, visit: Visit, language: str) -> str:
         """How much of the context is used, the images in the box included."""
-        if self.context.backend.state != "ready":
+        able = self.context.backend.able
+        if able is None:
             return ""
-        limit = self.context.backend.capabilities().context_length
         more = visit.draft_tokens
         if visit.editing is not None:  # the box takes the place of these turns
             more -= sum(turn.tokens for turn in visit.session.turns[visit.editing :])
-        return chat_view.meter(visit.session, limit, more, language)
+        return chat_view.meter(visit.session, able.context_length, more, language)
 
     # ---- changing the box ----
 
@@ -150,6 +151,11 @@ class Composer:
     def reset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """An option back to the model's own value."""
         yield self.parts.drawer.reset(facts["name"])
+
+    def options(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """Options that the model was published with into their fields."""
+        presets = self.context.backend.capabilities().presets
+        yield self.parts.drawer.fill(facts["name"], presets)
 
     def preset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """A prompt into the box, in place of the words there."""

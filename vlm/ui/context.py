@@ -14,12 +14,14 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from vlm.backend import DeferredBackend, ImageLayout
+from vlm.backend import ImageLayout
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
 from vlm.images import ImageLimits, open_image, preview
 from vlm.messages import Image
-from vlm.settings import GenerationOptions, Settings
+from vlm.model_slot import ModelSlot
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 from vlm.strings import say
 
 PREVIEW_SIDE = 1024
@@ -227,7 +229,7 @@ class Context:
     """
 
     def __init__(
-        self, page: gr.Blocks, backend: DeferredBackend, settings: Settings, assets: Path
+        self, page: gr.Blocks, backend: ModelSlot, settings: Settings, assets: Path
     ) -> None:
         self.page = page
         self.backend = backend
@@ -248,7 +250,7 @@ class Context:
         self, visit: Visit, image: Image, options: GenerationOptions
     ) -> ImageLayout | None:
         """What the model gets of an image; None while there is no model that could say."""
-        key = (image.sha256, *sorted(options.image_detail.items()))
+        key = (self.backend.revision, image.sha256, *sorted(options.image_detail.items()))
         if key not in visit.layouts and self.backend.state == "ready":
             with contextlib.suppress(VLMError):  # said when the image is sent
                 visit.layouts[key] = self.backend.image_layout(image, options)

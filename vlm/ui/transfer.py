@@ -124,8 +124,8 @@ class Transfer:
 
     def _conversation(self, visit: Visit) -> Conversation:
         session = visit.session
-        state = self.context.backend.state
-        model = self.context.backend.capabilities().name if state == "ready" else ""
+        able = self.context.backend.able
+        model = able.name if able else ""
         return Conversation(session.start, model, session.system_prompt, session.dropped)
 
     def import_file(self, path: str | None, visit: Visit, language: str) -> Updates:

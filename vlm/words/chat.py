@@ -11,6 +11,11 @@ CHAT: Mapping[str, tuple[str, str]] = {
         "An empty field leaves the choice to the model.",
         "留空则由模型决定。",
     ),
+    "settings.presets": ("Options of this model", "此模型的选项组"),
+    "answer_preset.beams": (
+        "Fixed answer (3 beams, no chance)",
+        "确定的回答（3 束搜索，不随机）",
+    ),
     "settings.images": ("Images", "图片"),
     "settings.conversation": ("This conversation", "当前对话"),
     "settings.privacy": ("Your data", "您的数据"),
@@ -46,6 +51,8 @@ CHAT: Mapping[str, tuple[str, str]] = {
     "knob.splitting": ("Cut large images into tiles", "把大图切成分块"),
     "knob.thumbnail": ("Add a small copy of the whole", "附加整图缩略图"),
     "knob.padding": ("Pad instead of stretching", "填充而不拉伸"),
+    "knob.numbering": ("Number the images in the prompt", "在提示中给图片编号"),
+    "knob.cropping": ("Only the middle, as in training", "只取中间部分（与训练时相同）"),
     "knob.on": ("on", "开"),
     "knob.off": ("off", "关"),
     "knob.none": (

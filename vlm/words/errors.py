@@ -59,6 +59,30 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{name} 是 TIFF，其通道（{channels} 个，每个 {bits} 位）不是已知的颜色；"
         "可接受灰度、RGB、RGBA 和 CMYK。请把要看的通道导出为灰度或 RGB。",
     ),
+    "error.folder_missing": (
+        "There is no folder {folder}. Check its name and where you are.",
+        "找不到文件夹 {folder}。请检查名称和当前位置。",
+    ),
+    "error.folder_is_file": (
+        "{folder} is a file; a folder with images is expected. Name the folder, or ask about one "
+        "file with `chat`.",
+        "{folder} 是文件，此处应为存放图片的文件夹。请给出文件夹，或用 `chat` 就单个文件提问。",
+    ),
+    "error.folder_unreadable": (
+        "The folder {folder} cannot be read ({detail}). Check that you may open it.",
+        "无法读取文件夹 {folder}（{detail}）。请确认您有权打开它。",
+    ),
+    "error.folder_empty": (
+        "There are no files in {folder}. Name a folder with images; --recursive looks into its "
+        "folders too.",
+        "{folder} 中没有文件。请给出存放图片的文件夹；--recursive 会查看其中的子文件夹。",
+    ),
+    "error.folder_without_images": (
+        "None of the {count} files in {folder} is an image. Name a folder with images; "
+        "--recursive looks into its folders too.",
+        "{folder} 中的 {count} 个文件都不是图片。请给出存放图片的文件夹；"
+        "--recursive 会查看其中的子文件夹。",
+    ),
     "error.fetch_address": (
         "{got} is no web address that can be read. It should look like https://example.org/a.jpg.",
         "{got} 不是可用的网址。网址应形如 https://example.org/a.jpg。",
@@ -156,6 +180,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "thumbnail=0.",
         "无法理解 --image-detail {got!r}。请写作 NAME=VALUE，例如 tiles=6 或 thumbnail=0。",
     ),
+    "error.preset_unknown": (
+        "This model has no options under the name {got!r}; it has: {known}.",
+        "此模型没有名为 {got!r} 的选项组；可用的有：{known}。",
+    ),
     "error.replay_has_question": (
         "--replay takes the question and its images from {file}. Leave out IMAGE, -p and "
         "--system-prompt.",
@@ -189,6 +217,24 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.model_closed": (
         "The model was unloaded before your turn came. Send the message again.",
         "轮到您之前模型已被卸载。请重新发送。",
+    ),
+    "error.too_big": (
+        "The weights of {name} take {needed:.1f} GB, and this machine has {there:.1f} GB in all. "
+        "Load it in 4 bits (--quantization nf4), or choose a smaller model.",
+        "{name} 的权重需要 {needed:.1f} GB，而本机总共只有 {there:.1f} GB。请以 4 位加载"
+        "（--quantization nf4），或选择更小的模型。",
+    ),
+    "error.hosted_model": (
+        "On a shared server visitors cannot change the model. Run the app on your own machine.",
+        "在共享服务器上访问者不能更换模型。请在自己的机器上运行本应用。",
+    ),
+    "error.loading_cancelled": (
+        "Loading was cancelled, so there is no model. Load one.",
+        "加载已取消，目前没有模型。请加载一个模型。",
+    ),
+    "error.already_loading": (
+        "A model is being loaded already. Wait for it or cancel it first.",
+        "已有模型正在加载。请等待或先取消它。",
     ),
     "error.empty_message": (
         "The message is empty. Write a question, attach an image, or both.",
@@ -268,10 +314,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "image-text-to-text checkpoint.",
         "{source} 是 {got!r} 模型，不能就图片作答。请选择图文到文本的检查点。",
     ),
-    "error.no_siglip_tower": (
-        "{source} is a {got!r} model without a SigLIP vision tower. Name a SigLIP checkpoint, or "
-        "one that contains its tower.",
-        "{source} 是 {got!r} 模型，没有 SigLIP 视觉塔。请给出 SigLIP 检查点，或包含它的检查点。",
+    "error.no_vision_tower": (
+        "{source} is a {got!r} model without a vision tower that can be loaded. Name a checkpoint "
+        "that is one, such as SigLIP or CLIP, or that contains one.",
+        "{source} 是 {got!r} 模型，没有可加载的视觉塔。"
+        "请给出 SigLIP、CLIP 之类的检查点，或包含视觉塔的检查点。",
+    ),
+    "error.stage_not_shown": (
+        "{name} does not show what its {stage} makes of an image. Choose the other --stage, or "
+        "another model.",
+        "{name} 不提供 {stage} 阶段对图片的输出。请选择另一个 --stage，或换一个模型。",
     ),
     "error.no_processor": (
         "{source} has no image processor, so images cannot be given to it. The folder needs "
@@ -297,6 +349,54 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "that its config.json belongs to it.",
         "{file} 中有用途不明的张量：{names}（共 {found} 个，应有 {expected} 个）。"
         "请检查 config.json 是否与之匹配。",
+    ),
+    "error.parts_missing": (
+        "{source} is not a whole system: there is {found}, missing is {missing}. It has three "
+        "parts: llm (Qwen, config.json of the type qwen), clip (config.json of the type clip) and "
+        "adapter (adapter_config.json, adapter_model.bin, other_params.bin). Join their folders or "
+        "hub ids, LLM+CLIP+ADAPTER, or name a folder that holds them as llm, clip and adapter.",
+        "{source} 不是完整的系统：现有 {found}，缺少 {missing}。系统由三部分组成：llm（Qwen，"
+        "config.json 的类型为 qwen）、clip（config.json 的类型为 clip）和 adapter"
+        "（adapter_config.json、adapter_model.bin、other_params.bin）。请用加号连接它们的文件夹或 "
+        "hub id：LLM+CLIP+ADAPTER，或给出含有 llm、clip、adapter 三个子文件夹的文件夹。",
+    ),
+    "error.part_not_expected": (
+        "{part} in {source} is none of the parts that are expected: a language model (config.json "
+        "of the type qwen), a tower (config.json of the type clip), or a training output "
+        "(adapter_config.json). Check that the folder is the right one.",
+        "{source} 中的 {part} 不是所需的任何一部分：语言模型（config.json 的类型为 qwen）、"
+        "视觉塔（config.json 的类型为 clip）或训练输出（adapter_config.json）。请检查文件夹。",
+    ),
+    "error.part_twice": (
+        "{first} and {second} in {source} are the same kind of part. Name one of each kind.",
+        "{source} 中的 {first} 与 {second} 属于同一种部分。每种只给出一个。",
+    ),
+    "error.part_incomplete": (
+        "{folder} is a training output without {missing}. Copy the files of that name into it.",
+        "训练输出 {folder} 中缺少 {missing}。请把这些文件复制进去。",
+    ),
+    "error.adapter_setting": (
+        "{file} says {name} = {got}, and an adapter like that cannot be merged; {expected} can. "
+        "Merge it into the language model where it was trained, or choose another one.",
+        "{file} 中 {name} = {got}，无法合并这样的适配器；可接受的是 {expected}。"
+        "请在训练环境中把它合并到语言模型，或选择其他适配器。",
+    ),
+    "error.projector_differs": (
+        "The projector in {file} leads from width {found}, but tower and language model are "
+        "{expected} wide. Name the tower and the language model that it was trained with.",
+        "{file} 中投影层的宽度是 {found}，而视觉塔与语言模型的宽度是 {expected}。"
+        "请使用与它一同训练的视觉塔和语言模型。",
+    ),
+    "error.config_value": (
+        "{file} says {name} = {got}, but {expected} is expected. Check that the file belongs to "
+        "this checkpoint.",
+        "{file} 中 {name} = {got}，应为 {expected}。请检查该文件是否属于此检查点。",
+    ),
+    "error.no_ranks": (
+        "{source} has no tokenizer; qwen.tiktoken or tokenizer.json is expected. Download it into "
+        "that folder, or name another folder with --tokenizer.",
+        "{source} 中没有分词器，应有 qwen.tiktoken 或 tokenizer.json。"
+        "请下载到该文件夹，或用 --tokenizer 指定另一个文件夹。",
     ),
     "error.placeholder_differs": (
         "The tokenizer in {tokenizer} gives the placeholder {token} the number {found}, but the "
@@ -330,6 +430,93 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "The prompt has {found} placeholders for images, but the images take {expected}. Give "
         "exactly the images that the prompt was written for.",
         "提示中有 {found} 个图片占位符，而图片需要 {expected} 个。请提供与提示对应的图片。",
+    ),
+    "error.image_marks": (
+        "The prompt begins {starts} pictures and ends {ends}. Write marks of images as the chat "
+        "template does, and do not cut the prompt inside an image.",
+        "提示中有 {starts} 处图片开始标记和 {ends} 处结束标记。请按对话模板书写图片标记，"
+        "不要在图片中间截断提示。",
+    ),
+    "error.image_cut": (
+        "Cut to {limit} tokens, the prompt keeps {found} of {expected} visual tokens. Allow a "
+        "longer prompt, or use fewer or smaller images.",
+        "提示截断到 {limit} 个词元后只剩 {found} 个视觉词元，应有 {expected} 个。"
+        "请允许更长的提示，或减少、缩小图片。",
+    ),
+    "error.processor_differs": (
+        "In {source}, preprocessor_config.json says {name}: {found}, but config.json asks for "
+        "{expected}. Download both files again.",
+        "{source} 中 preprocessor_config.json 的 {name} 是 {found}，而 config.json 要求 "
+        "{expected}。请重新下载这两个文件。",
+    ),
+    "error.resampler_width": (
+        "The configuration says hidden_size {got}, which cannot be split into heads of about "
+        "{step}: it must be at least {step} and a multiple of 4 and of the number of heads "
+        "(hidden_size // {step}). Check config.json.",
+        "配置中的 hidden_size 是 {got}，无法分成宽度约 {step} 的注意力头：它至少为 {step}，"
+        "并且是 4 和头数（hidden_size // {step}）的倍数。请检查 config.json。",
+    ),
+    "error.tower_missing": (
+        "{source} has no vision tower; it needs {wanted}. Add the folder or hub id of the tower "
+        "with a plus sign ({example}), or put the folder {place} beside it.",
+        "{source} 没有视觉塔，需要 {wanted}。请用加号接上视觉塔的文件夹或 hub id（{example}），"
+        "或把文件夹 {place} 放在旁边。",
+    ),
+    "error.tower_differs": (
+        "The vision tower in {source} is of another kind ({got}); this model was trained with "
+        "{wanted}. Use {example}.",
+        "{source} 中的视觉塔类型不符（{got}），此模型训练时用的是 {wanted}。请使用 {example}。",
+    ),
+    "error.tower_width": (
+        "The projector in {file} takes features of width {takes}, but the vision tower gives "
+        "{gives}. Use the tower that the model was trained with.",
+        "{file} 中的投影层接受宽度为 {takes} 的特征，而视觉塔给出 {gives}。请使用训练时的视觉塔。",
+    ),
+    "error.tokenizer_missing": (
+        "{source} has no tokenizer beside it. Add the folder of the one that it was trained with "
+        "({example}), or name it with --tokenizer.",
+        "{source} 旁边没有分词器。请接上训练时所用分词器的文件夹（{example}），"
+        "或用 --tokenizer 指定。",
+    ),
+    "error.no_chat_template": (
+        "The tokenizer in {tokenizer} has no chat template, by which prompts are written. Use the "
+        "tokenizer that came with the model.",
+        "{tokenizer} 的分词器没有对话模板，无法生成提示。请使用模型自带的分词器。",
+    ),
+    "error.vocabulary_differs": (
+        "The tokenizer in {tokenizer} has {found} tokens, but the model has {expected}. Use the "
+        "tokenizer that came with the model.",
+        "{tokenizer} 的分词器有 {found} 个词元，而模型有 {expected} 个。请使用模型自带的分词器。",
+    ),
+    "error.part_unknown": (
+        "{part}, named in {source}, holds neither a vision tower nor a tokenizer of a known kind. "
+        "Check the path, and that its config.json or tokenizer.json is there.",
+        "{source} 中的 {part} 既没有已知的视觉塔，也没有分词器。请检查路径，并确认其中有 "
+        "config.json 或 tokenizer.json。",
+    ),
+    "error.several_checkpoints": (
+        "It is not clear which checkpoint in {source} is meant: {found}. Name one file.",
+        "无法确定要加载 {source} 中的哪个检查点：{found}。请指定一个文件。",
+    ),
+    "error.not_minimind": (
+        "{file} holds no MiniMind-V model (its first tensors: {names}). Name the file of a whole "
+        "model, such as sft_vlm_512.pth.",
+        "{file} 中没有 MiniMind-V 模型（前几个张量：{names}）。"
+        "请给出完整模型的文件，例如 sft_vlm_512.pth。",
+    ),
+    "error.minimind_march": (
+        "{file} has the layout of March 2026, which was replaced within weeks and is not read "
+        "here. Use a minimind-3v checkpoint of April 2026 or later, or an older MiniMind2-V.",
+        "{file} 采用 2026 年 3 月的布局，该布局数周后即被替换，这里不支持。"
+        "请使用 2026 年 4 月及以后的 minimind-3v 检查点，或更早的 MiniMind2-V。",
+    ),
+    "error.heads_do_not_fit": (
+        "The attention in {file} has {queries} rows of queries and {keys} of keys, which "
+        "{heads} heads cannot share. Write the right num_attention_heads into upstream_args.json "
+        'beside it: {{"VLMConfig": {{"num_attention_heads": ...}}}}.',
+        "{file} 的注意力有 {queries} 行查询和 {keys} 行键，无法分给 {heads} 个头。请在旁边的 "
+        'upstream_args.json 中写明 num_attention_heads：{{"VLMConfig": '
+        '{{"num_attention_heads": ...}}}}。',
     ),
     "error.tensor_shape": (
         "{name} in {file} has the shape {found}, but {expected} is expected. Check that its "
@@ -373,10 +560,6 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "or choose a smaller model.",
         "加载 {source} 时内存不足：以 {precision} 加载仅权重就需 {needed:.1f} GB，"
         "可用 {free:.1f} GB。请以 4 位加载（--quantization nf4）、关闭其他程序，或选择更小的模型。",
-    ),
-    "error.loading_cancelled": (
-        "Loading was called off. Nothing of it was kept; load again whenever you like.",
-        "加载已取消，未保留任何内容；可随时重新加载。",
     ),
     "error.disk_full": (
         "No space on disk: {source} needs {needed:.2f} GB in {folder}, where {free:.2f} GB are "
@@ -442,6 +625,42 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
+    ),
+    "error.together_too_many": (
+        "{got} images in one prompt; at most {limit} are taken. Give --together {limit} or less.",
+        "一个提示中有 {got} 张图片，最多 {limit} 张。请使用 --together {limit} 或更小的数。",
+    ),
+    "error.together_too_long": (
+        "{got} images in one prompt take {tokens} tokens, and this model reads {limit} at most. "
+        "Give a smaller number to --together.",
+        "一个提示中的 {got} 张图片需要 {tokens} 个词元，此模型最多 {limit} 个。"
+        "请给 --together 更小的数。",
+    ),
+    "error.answers_unusable": (
+        "{file} cannot be used for answers ({detail}). Give --out another file.",
+        "无法用 {file} 保存回答（{detail}）。请用 --out 换一个文件。",
+    ),
+    "error.answers_foreign": (
+        "Line {line} of {file} is no answer of this command; nothing was changed. Give --out "
+        "another file.",
+        "{file} 的第 {line} 行不是此命令的回答；没有改动任何内容。请用 --out 换一个文件。",
+    ),
+    "error.embeddings_there": (
+        "{file} exists already. Give --out another file, or --force to write over it.",
+        "{file} 已存在。请用 --out 换一个文件，或用 --force 覆盖。",
+    ),
+    "error.embeddings_unwritable": (
+        "{file} cannot be written ({detail}). Give --out another file.",
+        "无法写入 {file}（{detail}）。请用 --out 换一个文件。",
+    ),
+    "error.pooled_of_projector": (
+        "--pooled is for --stage tower, and this is --stage {got}. Leave one of them out.",
+        "--pooled 用于 --stage tower，而此处是 --stage {got}。请去掉其中之一。",
+    ),
+    "error.images_in_all": (
+        "{got} images in the conversation; this model takes {limit} at most. Remove some, or begin "
+        "a new conversation.",
+        "对话中共有 {got} 张图片，此模型最多接受 {limit} 张。请去掉一些，或开始新的对话。",
     ),
     "error.transcript_not_zip": (
         "This file is no exported conversation: it is no zip archive, or a damaged one. Choose a "

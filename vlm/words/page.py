@@ -43,6 +43,84 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "Text in pictures and photos, in English and Chinese; runs on a laptop.",
         "擅长图中文字和照片，支持中英文；笔记本电脑即可运行。",
     ),
+    "model.minicpm_v26.good_at": (
+        "Documents, screens and photos in fine detail, several photos at once, in English, Chinese "
+        "and other languages, on one graphics card.",
+        "擅长文档、界面截图和照片的细节，可同时看多张图，支持中文、英文等语言，一张显卡即可运行。",
+    ),
+    "model.minimind_v.good_at_mid": (
+        "Short descriptions in Chinese by a very small model; two pictures at most.",
+        "极小的模型，用中文简短描述图片；最多两张图片。",
+    ),
+    "model.minimind_v.good_at_head": (
+        "Descriptions and simple questions, best in Chinese, by a very small model.",
+        "极小的模型，适合描述图片和简单提问，中文最佳。",
+    ),
+    "model.minimind_v.good_at_moe": (
+        "As minimind-3v, with four experts in each layer: knows a little more.",
+        "与 minimind-3v 相同，但每层有四个专家，知道得略多一些。",
+    ),
+    "model.smolvlm2.good_at_small": (
+        "Very small: short answers in English about a photo, on any computer; often wrong about "
+        "details and longer text.",
+        "体积很小，任何电脑都能运行：用英文简短回答关于照片的问题；细节和较长的文字常常出错。",
+    ),
+    "model.smolvlm2.good_at_2b": (
+        "Photos, simple documents and several pictures at once, in English; runs on a laptop.",
+        "适合照片、简单的文档和多图提问，只擅长英文；笔记本电脑即可运行。",
+    ),
+    "model.qwen2_5_vl.good_at_3b": (
+        "Documents, charts and photos in many languages; can say where things are. Not for "
+        "commercial use.",
+        "擅长多种语言的文档、图表和照片，能指出物体的位置。不可商用。",
+    ),
+    "model.qwen2_5_vl.good_at_7b": (
+        "Documents, charts, screens and photos in many languages; can say where things are.",
+        "擅长多种语言的文档、图表、界面截图和照片，能指出物体的位置。",
+    ),
+    "model.qwen3_vl.good_at_small": (
+        "Text in pictures, documents and photos in many languages, in long conversations too; "
+        "small for what it can do.",
+        "能识别多种语言的图中文字，理解文档和照片，也适合长对话；以这样的体积而言能力不错。",
+    ),
+    "model.qwen3_vl.good_at_8b": (
+        "Demanding questions about documents, charts, screens and photos in many languages, in "
+        "long conversations too.",
+        "适合对多种语言的文档、图表、界面截图和照片提出较难的问题，也适合长对话。",
+    ),
+    "model.qwen3_5.good_at": (
+        "Photos, documents and screens in many languages; can think before it answers, which "
+        "takes time.",
+        "适合多种语言的照片、文档和界面截图；可以先思考再回答，但会多花时间。",
+    ),
+    "model.internvl3.good_at_small": (
+        "Documents, charts and photos in fine detail, in English and Chinese; runs on a small "
+        "graphics card.",
+        "能看清文档、图表和照片的细节，支持中英文；小显存显卡即可运行。",
+    ),
+    "model.internvl3.good_at_8b": (
+        "Documents, charts and several photos at once in fine detail, in English and Chinese.",
+        "能看清文档、图表和多张照片的细节，支持中英文。",
+    ),
+    "model.gemma3.good_at": (
+        "Talks about photos in many languages and writes well; sees each picture at 896 by 896 "
+        "pixels, so small print is lost.",
+        "能用多种语言谈论照片，文笔好；每张图片都缩到 896×896 像素，小字会看不清。",
+    ),
+    "model.llava_onevision.good_at_small": (
+        "A small model for photos and short questions, in English and Chinese; details are often "
+        "wrong.",
+        "小模型，适合对照片提简短的问题，支持中英文；细节常有错误。",
+    ),
+    "model.llava_onevision.good_at_7b": (
+        "Photos, charts and comparing several pictures, in English and Chinese.",
+        "擅长照片、图表和多图比较，支持中英文。",
+    ),
+    "model.glm4v.good_at": (
+        "Thinks before every answer: slow, but good at sums, charts and puzzles in pictures, in "
+        "English and Chinese.",
+        "每次都先思考再回答，速度慢，但擅长图中的计算、图表和推理题，支持中英文。",
+    ),
     "chat.label": ("Conversation", "对话内容"),
     "chat.empty": ("Drop a photo, then ask about it", "放入一张照片，然后提问"),
     "box.label": ("Message", "消息"),

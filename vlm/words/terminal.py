@@ -9,6 +9,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     ),
     "cli.app": ("Serve the Diptych web page.", "启动 Diptych 网页。"),
     "cli.chat": ("ask about images in the terminal", "在终端里就图片提问"),
+    "cli.describe": ("ask about every image of a folder", "就文件夹中的每张图片提问"),
+    "cli.embed": ("write embeddings of images to a file", "把图片的嵌入写入文件"),
     "cli.trace": (
         "show every stage from pixels to logits in numbers",
         "用数字显示从像素到 logits 的每个阶段",
@@ -28,7 +30,6 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.nf4": ("4 bits, spaced for weights (NF4)", "4 位，按权重分布取值（NF4）"),
     "flag.fp4": ("4 bits, floating point (FP4)", "4 位浮点（FP4）"),
     "flag.int8": ("8 bits", "8 位"),
-    "flag.force": ("replace a checkpoint that is there", "替换已有的检查点"),
     "flag.between": (
         "the precision whose answers count, then those held against it",
         "先给作为基准的精度，再给要比较的精度",
@@ -97,12 +98,86 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "as --model.",
         "transformers 的任何图文到文本检查点也能加载：用 --model 给出文件夹或 hub id。",
     ),
+    "meter.line": (
+        "{done} of {total} images, {pace}, {left} left",
+        "{total} 张图片中的 {done} 张，{pace}，还需 {left}",
+    ),
+    "meter.unit": ("image", "张"),
+    "describe.prompt": ("Describe the image.", "描述这张图片。"),
+    "describe.prompt_together": ("Describe each of the images.", "分别描述每张图片。"),
+    "describe.there": (
+        "{count} of {total} images have their answer in {file} already",
+        "{total} 张图片中有 {count} 张的回答已在 {file} 中",
+    ),
+    "describe.cut": (
+        "the last line of {file} was only half written; it was taken off and its question is "
+        "asked again",
+        "{file} 的最后一行没有写完；已将其去掉，并会重新提问",
+    ),
+    "describe.stopped": (
+        "Stopped with {done} of {total} images done. Run the same command again to go on.",
+        "已停止，{total} 张图片中完成了 {done} 张。再次运行同一命令即可接着做。",
+    ),
+    "describe.stopped_unkept": (
+        "Stopped with {done} of {total} images done. With --out FILE.jsonl a run can be gone on "
+        "with.",
+        "已停止，{total} 张图片中完成了 {done} 张。使用 --out FILE.jsonl 才能在之后接着做。",
+    ),
+    "describe.summary": (
+        "{done} of {total} images done, {failed} failed",
+        "{total} 张图片中完成 {done} 张，失败 {failed} 张",
+    ),
+    "embed.mean": (
+        "{name} has no pooled embedding of its own: the mean over the positions is written",
+        "{name} 没有自己的池化嵌入：写入的是各位置的平均值",
+    ),
+    "embed.stopped": (
+        "Stopped with {done} of {total} images done. Nothing was written.",
+        "已停止，{total} 张图片中完成了 {done} 张。没有写入任何内容。",
+    ),
+    "embed.summary": (
+        "{done} of {total} images are in {file}, {failed} failed",
+        "{total} 张图片中有 {done} 张已写入 {file}，失败 {failed} 张",
+    ),
+    "embed.nothing": (
+        "{failed} of {total} images failed; {file} was not written",
+        "{total} 张图片中失败 {failed} 张；没有写入 {file}",
+    ),
     "info.loaded": ("weights {precision} on {device}", "权重 {precision}，位于 {device}"),
     "info.part": ("part (millions)", "部分（百万）"),
     "info.total": ("total", "总数"),
     "info.trainable": ("trainable", "可训练"),
     "info.quantised": ("quantised", "已量化"),
     "flag.images": ("files or https addresses", "文件或 https 地址"),
+    "flag.images_and_folders": (
+        "files, folders or https addresses",
+        "文件、文件夹或 https 地址",
+    ),
+    "flag.folder": ("the folder with the images", "存放图片的文件夹"),
+    "flag.recursive": ("folders in a folder too", "也包括文件夹中的文件夹"),
+    "flag.describe_prompt": (
+        "the question about every image (default: to describe it)",
+        "对每张图片提的问题（默认：描述图片）",
+    ),
+    "flag.answers": (
+        "keep the answers here, one JSON object a line; run again with the same file to go on",
+        "把回答保存到此文件，每行一个 JSON 对象；用同一文件再次运行即可接着做",
+    ),
+    "flag.together": (
+        "ask about N images at once, in natural order; without N, about all of them",
+        "每次就 N 张图片一起提问，按自然顺序；不给 N 则全部一起",
+    ),
+    "flag.stage": (
+        "whose output: the vision tower's, or the projector's, which is what the language model "
+        "gets (default: tower)",
+        "取哪一部分的输出：tower（视觉塔）或 projector（投影层，即语言模型得到的内容）；默认 tower",
+    ),
+    "flag.embeddings": ("the file to write", "要写入的文件"),
+    "flag.pooled": (
+        "also one vector for each image or tile, as FILE:pooled (tower only)",
+        "另外为每张图片或每个图块写入一个向量，名为 FILE:pooled（仅限 tower）",
+    ),
+    "flag.force": ("write over a file that exists", "覆盖已有的文件"),
     "flag.prompt": ("the question; without it a conversation begins", "问题；不给则进入对话"),
     "flag.system_prompt": ("said to the model before everything", "最先告诉模型的话"),
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
@@ -117,6 +192,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.turn": (
         "which turn to replay, counted from 1 (default: the last)",
         "重新提问第几轮，从 1 数起（默认最后一轮）",
+    ),
+    "flag.preset": (
+        "options the model was published with, by name; other flags count more",
+        "使用模型自带的一组选项（按名称）；其他参数优先",
     ),
     "cli.other_model": (
         "the conversation is with {stored}; {loaded} answers now",
@@ -155,6 +234,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "largest exported conversation that can be opened again, in MB",
         "可重新打开的对话文件大小上限（MB）",
     ),
+    "flag.idle_minutes": (
+        "put the model away after so many minutes without a question; 0: never",
+        "闲置这么多分钟后卸载模型；0 表示从不",
+    ),
     "option.group": ("the answer (unset: the model's own default)", "回答（不设则用模型默认值）"),
     "option.temperature": ("0 is exact, higher is more varied", "0 最确定，越高越多样"),
     "option.top_p": ("keep the likeliest tokens up to this probability", "保留累计概率内的词元"),
@@ -167,8 +250,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.seed": ("same seed, same answer", "相同种子得到相同回答"),
     "option.image_detail": (
         "how images are cut up and scaled, as NAME=VALUE (may be repeated): tiles, thumbnail, "
-        "splitting, padding, pixels",
+        "splitting, padding, numbering, pixels",
         "图片的切分与缩放，写作 NAME=VALUE（可多次给出）：tiles、thumbnail、splitting、"
-        "padding、pixels",
+        "padding、numbering、pixels",
     ),
 }

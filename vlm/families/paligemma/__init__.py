@@ -1,7 +1,7 @@
 """PaliGemma: a SigLIP tower, one linear layer, Gemma. The classes are transformers' own.
 
-What is not: the loss (`modeling`), prompts (`processing`), the tower alone (`tower`). Torch and
-transformers are imported only when a checkpoint is opened.
+What is not: the loss (`modeling`) and prompts (`processing`). Torch and transformers are imported
+only when a checkpoint is opened.
 """
 
 from pathlib import Path
@@ -17,20 +17,25 @@ LANGUAGES = ("en", "zh", "es", "fr", "de", "hi", "it", "ja", "pt", "ru")
 """The ones that the mix checkpoints are usually asked in; more than thirty were in training."""
 
 
-def _mix(side: int) -> Checkpoint:
+def _mix(side: int, parameters: float, revision: str) -> Checkpoint:
     name = f"google/paligemma-3b-mix-{side}"
     return Checkpoint(
         name=name,
         title=f"PaliGemma 3B mix {side}",
         source=name,
-        parameters=2923,
+        revision=revision,
+        parameters=parameters,
         license="Gemma terms of use",
         languages=LANGUAGES,
+        context_length=8192,
         good_at=f"model.paligemma.good_at_{side}",
     )
 
 
-CHECKPOINTS = (_mix(224), _mix(448))
+CHECKPOINTS = (
+    _mix(224, 2923, "d1d8734c9c3ad0ccfeea4afc270faa356c2ba515"),
+    _mix(448, 2924, "ead2d9a35598cb89119af004f5d023b311d1c4a1"),
+)
 
 STAGES = (
     Tap(name="input_ids", side="input", value="input_ids", axes="batch, tokens"),

@@ -23,6 +23,7 @@ CHECKPOINTS = (
         parameters=146,
         license="Apache-2.0",
         languages=("en",),
+        context_length=8192,
         good_at="model.pocket.good_at",
     ),
 )

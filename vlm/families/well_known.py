@@ -1,0 +1,207 @@
+"""Well-known checkpoints that transformers knows by itself, for the list of models.
+
+They belong to no family. What is here loads without torchvision and timm; left out are models
+whose processor cannot do without its video part, or whose pixels only torchvision can prepare.
+"""
+
+from vlm.families import Checkpoint
+
+ENGLISH_CHINESE = ("en", "zh")
+MANY = ("en", "zh", "es", "fr", "de", "it", "pt", "ru", "ja", "ko", "ar", "vi", "th")
+"""The languages that Qwen2.5's makers name; the others with this list count many more."""
+
+
+def _hub(
+    name: str,
+    title: str,
+    parameters: float,
+    *,
+    revision: str | None,
+    context_length: int,
+    good_at: str,
+    license: str = "Apache-2.0",
+    languages: tuple[str, ...] = MANY,
+) -> Checkpoint:
+    return Checkpoint(
+        name=name,
+        title=title,
+        source=name,
+        revision=revision,
+        parameters=parameters,
+        license=license,
+        languages=languages,
+        context_length=context_length,
+        good_at=f"model.{good_at}",
+    )
+
+
+CHECKPOINTS = (
+    _hub(
+        "HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
+        "SmolVLM2 256M",
+        256,
+        revision="067788b187b95ebe7b2e040b3e4299e342e5b8fd",
+        context_length=8192,
+        languages=("en",),
+        good_at="smolvlm2.good_at_small",
+    ),
+    _hub(
+        "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        "SmolVLM2 500M",
+        507,
+        revision="7b375e1b73b11138ff12fe22c8f2822d8fe03467",
+        context_length=8192,
+        languages=("en",),
+        good_at="smolvlm2.good_at_small",
+    ),
+    _hub(
+        "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        "SmolVLM2 2.2B",
+        2247,
+        revision="482adb537c021c86670beed01cd58990d01e72e4",
+        context_length=8192,
+        languages=("en",),
+        good_at="smolvlm2.good_at_2b",
+    ),
+    _hub(
+        "Qwen/Qwen2.5-VL-3B-Instruct",
+        "Qwen2.5-VL 3B",
+        3755,
+        revision="66285546d2b821cf421d4f5eb2576359d3770cd3",
+        context_length=128000,
+        license="Qwen research license",
+        good_at="qwen2_5_vl.good_at_3b",
+    ),
+    _hub(
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        "Qwen2.5-VL 7B",
+        8292,
+        revision="cc594898137f460bfe9f0759e9844b3ce807cfb5",
+        context_length=128000,
+        good_at="qwen2_5_vl.good_at_7b",
+    ),
+    _hub(
+        "Qwen/Qwen3-VL-2B-Instruct",
+        "Qwen3-VL 2B",
+        2128,
+        revision="89644892e4d85e24eaac8bacfd4f463576704203",
+        context_length=262144,
+        good_at="qwen3_vl.good_at_small",
+    ),
+    _hub(
+        "Qwen/Qwen3-VL-4B-Instruct",
+        "Qwen3-VL 4B",
+        4438,
+        revision="ebb281ec70b05090aa6165b016eac8ec08e71b17",
+        context_length=262144,
+        good_at="qwen3_vl.good_at_small",
+    ),
+    _hub(
+        "Qwen/Qwen3-VL-8B-Instruct",
+        "Qwen3-VL 8B",
+        8767,
+        revision="0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
+        context_length=262144,
+        good_at="qwen3_vl.good_at_8b",
+    ),
+    _hub(
+        "Qwen/Qwen3.5-2B",
+        "Qwen3.5 2B",
+        2274,
+        revision="15852e8c16360a2fea060d615a32b45270f8a8fc",
+        context_length=262144,
+        good_at="qwen3_5.good_at",
+    ),
+    _hub(
+        "Qwen/Qwen3.5-4B",
+        "Qwen3.5 4B",
+        4660,
+        revision="851bf6e806efd8d0a36b00ddf55e13ccb7b8cd0a",
+        context_length=262144,
+        good_at="qwen3_5.good_at",
+    ),
+    _hub(
+        "Qwen/Qwen3.5-9B",
+        "Qwen3.5 9B",
+        9653,
+        revision="c202236235762e1c871ad0ccb60c8ee5ba337b9a",
+        context_length=262144,
+        good_at="qwen3_5.good_at",
+    ),
+    _hub(
+        "OpenGVLab/InternVL3-1B-hf",
+        "InternVL3 1B",
+        938,
+        revision="014c0583a0d4bedf29fbe2dbff4f865eb998e171",
+        context_length=32768,
+        license="Qwen license",
+        languages=ENGLISH_CHINESE,
+        good_at="internvl3.good_at_small",
+    ),
+    _hub(
+        "OpenGVLab/InternVL3-2B-hf",
+        "InternVL3 2B",
+        2089,
+        revision="cb57a075cb75a2e6d1b668b128d48bb00ae321d2",
+        context_length=32768,
+        license="Qwen license",
+        languages=ENGLISH_CHINESE,
+        good_at="internvl3.good_at_small",
+    ),
+    _hub(
+        "OpenGVLab/InternVL3-8B-hf",
+        "InternVL3 8B",
+        7944,
+        revision="259a3b64a14623c0ec91a045cb43f7c5af5fa6af",
+        context_length=32768,
+        license="Qwen license",
+        languages=ENGLISH_CHINESE,
+        good_at="internvl3.good_at_8b",
+    ),
+    _hub(
+        "google/gemma-3-4b-it",
+        "Gemma 3 4B",
+        4300,
+        revision="093f9f388b31de276ce2de164bdc2081324b9767",
+        context_length=131072,
+        license="Gemma terms of use",
+        good_at="gemma3.good_at",
+    ),
+    _hub(
+        "google/gemma-3-12b-it",
+        "Gemma 3 12B",
+        12187,
+        revision="96b6f1eccf38110c56df3a15bffe176da04bfd80",
+        context_length=131072,
+        license="Gemma terms of use",
+        good_at="gemma3.good_at",
+    ),
+    _hub(
+        "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+        "LLaVA-OneVision 0.5B",
+        894,
+        revision="74dd0bf867a4cda7950c17663794267c60cf4b40",
+        context_length=32768,
+        languages=ENGLISH_CHINESE,
+        good_at="llava_onevision.good_at_small",
+    ),
+    _hub(
+        "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+        "LLaVA-OneVision 7B",
+        8030,
+        revision="0d50680527681998e456c7b78950205bedd8a068",
+        context_length=32768,
+        languages=ENGLISH_CHINESE,
+        good_at="llava_onevision.good_at_7b",
+    ),
+    _hub(
+        "zai-org/GLM-4.1V-9B-Thinking",
+        "GLM-4.1V 9B Thinking",
+        10293,
+        revision=None,
+        context_length=65536,
+        license="MIT",
+        languages=ENGLISH_CHINESE,
+        good_at="glm4v.good_at",
+    ),
+)
