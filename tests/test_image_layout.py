@@ -11,7 +11,7 @@ from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.images import open_image
 from vlm.messages import Image, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "gemma4", "minicpm_v4_6", "pocket")
 SIZES = ((96, 64), (64, 64), (30, 20), (300, 100), (40, 90))

@@ -12,10 +12,10 @@ import torch
 
 from tests.support.answers import Said, ask, assert_same, work_out
 from tests.support.fakes import photo
-from vlm.backend import Progress
+from vlm.backend import Forgetful, Progress
 from vlm.engine import Engine
 from vlm.messages import Message, Text, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 SHORT = GenerationOptions(max_new_tokens=8, min_new_tokens=8)
 REUSING = ("llava", "smolvlm")
@@ -52,7 +52,7 @@ def any_engine(request, checkpoints):
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(request):
     for name in {"reusing", "any_engine"} & set(request.fixturenames):
-        request.getfixturevalue(name)._forget()
+        request.getfixturevalue(name).forget()
 
 
 def checked(engine, messages, options=SHORT) -> Said:
@@ -101,6 +101,16 @@ def test_the_second_turn_reads_only_what_is_new(reusing):
     assert cached(second) >= before
     reading = [event for event in second.events if isinstance(event, Progress)]
     assert reading == [Progress("reading", 2, 2), Progress("thinking")]
+
+
+def test_what_was_forgotten_is_not_used_again(reusing):
+    assert isinstance(reusing, Forgetful)
+    messages = [user_message("What is this?", [photo(seed=1)])]
+    first = checked(reusing, messages)
+    messages += [answered(first.text), user_message("And this?", [photo(seed=2)])]
+    assert reusing.forget()
+    assert cached(checked(reusing, messages)) == 0
+    assert reusing.forget() and not reusing.forget()
 
 
 def test_another_image_of_the_same_size_is_not_taken_for_the_first(reusing):

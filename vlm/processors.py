@@ -12,14 +12,16 @@ from typing import Any, Literal, cast
 
 import torch
 import transformers
-from transformers import AutoModel, AutoProcessor, ProcessorMixin
+from transformers import AutoImageProcessor, AutoModel, AutoProcessor, ProcessorMixin
+from transformers.models.auto.auto_mappings import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 from transformers.models.auto.processing_auto import (
     PROCESSOR_MAPPING,
     processor_class_from_name,
 )
 
-from vlm.backend import ImageKnob
-from vlm.errors import ModelError, RequestError
+from vlm.backend import ImageKnob, check_image_detail
+from vlm.errors import ModelError
 from vlm.processor_parts import image_text_only, read_json, with_plain_marks
 
 
@@ -48,6 +50,34 @@ def load_processor(
     if not hasattr(processor, "image_processor"):
         raise ModelError("no_processor", source=source)
     return processor
+
+
+def load_image_processor(source: str, vision: Any) -> Any:
+    """What turns pictures into the pixels of a vision tower alone.
+
+    Args:
+        source: folder or hub id of the checkpoint.
+        vision: configuration of the tower. Where the checkpoint does not say how its pictures are
+            prepared, it is as for the tower's kind, at the tower's size.
+
+    Raises:
+        ModelError: neither the checkpoint nor transformers knows how.
+    """
+    own = read_json(source, "preprocessor_config.json")
+    if own or "image_processor" in read_json(source, "processor_config.json"):
+        return AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)
+    package = type(vision).__module__.split(".")[-2]
+    name = (IMAGE_PROCESSOR_MAPPING_NAMES.get(package) or {}).get("pil")
+    kind: Any = get_image_processor_class_from_name(name) if name else None
+    if kind is None:
+        raise ModelError("no_processor", source=source)
+    settings: dict[str, Any] = {}
+    if hasattr(kind, "patch_size"):
+        settings["patch_size"] = vision.patch_size
+    for argument in ("size", "crop_size"):
+        if usual := getattr(kind, argument, None):
+            settings[argument] = dict.fromkeys(usual, vision.image_size)
+    return kind(**settings)
 
 
 def _declared_class(source: str) -> type[ProcessorMixin] | None:
@@ -177,28 +207,14 @@ def image_settings(processor: Any, detail: Mapping[str, int | bool]) -> dict[str
     if not detail:
         return {}
     knobs = {knob.name: knob for knob in image_knobs(processor)}
-    for name, value in detail.items():
-        if name not in knobs:
-            raise RequestError("image_detail_unknown", got=name, known=", ".join(knobs) or "-")
-        _check_value(knobs[name], value)
+    check_image_detail(detail, tuple(knobs.values()))
     if getattr(processor, "image_knobs", None) is not None:
-        return dict(detail)
+        return {knobs[name].argument or name: value for name, value in detail.items()}
     found = {knob.name: setting for knob, setting in _native_knobs(processor)}
     settings: dict[str, Any] = {}
     for name, value in detail.items():
         settings |= found[name](value)
     return settings
-
-
-def _check_value(knob: ImageKnob, value: object) -> None:
-    if isinstance(knob.default, bool):
-        right, accepted = isinstance(value, bool), "true, false"
-    else:
-        low, high = knob.low or 0, knob.high or 0
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        right, accepted = whole and low <= cast(int, value) <= high, f"{low} … {high}"
-    if not right:
-        raise RequestError("image_detail_value", name=knob.name, got=value, accepted=accepted)
 
 
 Setting = Callable[[int | bool], dict[str, Any]]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from vlm.families import common
 from vlm.messages import ALL_ROLES, Role
+from vlm.options import Preset
 
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket", "paligemma", "internvl15", "minimind_v", "clip_qwen")
+NAMES = ("pocket", "paligemma", "internvl15", "minimind_v", "clip_qwen", "minicpm_v26")
 """Folders in this package, asked in this order."""
 
 
@@ -103,9 +104,13 @@ class Family:
         tiny: (an empty folder) -> source. Writes a small checkpoint with random weights, just as
             the family's own are laid out; for tests, offline, in a second or two. The layers of
             its language model are multiples of 64 wide, so that 4 bits can hold them.
+        inspect: (source, tokenizer) -> Opened without its weights, for what memory they would
+            take; `weights` is an empty dict where `open` would unpack them into one. None where
+            `open` itself reads none.
         roles: of the messages that its prompts have a place for.
         reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
             be kept for a prompt that goes on in another way.
+        presets: further options of an answer that it was published with.
         states_depend_on: (configuration of the language model, tokens of a prompt) -> what else
             the states of a prompt of that length depend on; they are kept only for prompts with
             the same.
@@ -117,8 +122,10 @@ class Family:
     checkpoints: tuple[Checkpoint, ...]
     stages: tuple[Tap, ...]
     tiny: Callable[[Path], str]
+    inspect: Callable[[str, str | None], Opened] | None = None
     roles: tuple[Role, ...] = ALL_ROLES
     reuses_prompts: bool = True
+    presets: tuple[Preset, ...] = ()
     states_depend_on: Callable[..., Hashable] = lambda *_: None
 
 

@@ -20,7 +20,8 @@ from vlm.errors import RequestError, VLMError
 from vlm.images import ImageLimits, open_image, preview
 from vlm.messages import Image
 from vlm.model_slot import ModelSlot
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 from vlm.strings import say
 
 PREVIEW_SIDE = 1024

@@ -43,6 +43,11 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "Text in pictures and photos, in English and Chinese; runs on a laptop.",
         "擅长图中文字和照片，支持中英文；笔记本电脑即可运行。",
     ),
+    "model.minicpm_v26.good_at": (
+        "Documents, screens and photos in fine detail, several photos at once, in English, Chinese "
+        "and other languages, on one graphics card.",
+        "擅长文档、界面截图和照片的细节，可同时看多张图，支持中文、英文等语言，一张显卡即可运行。",
+    ),
     "model.minimind_v.good_at_mid": (
         "Short descriptions in Chinese by a very small model; two pictures at most.",
         "极小的模型，用中文简短描述图片；最多两张图片。",
