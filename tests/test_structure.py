@@ -53,6 +53,7 @@ ORDER = (
     "engine",
     "opening",
     "precision",
+    "picker",
     "remote",
     "chat",
     "report",

@@ -35,7 +35,10 @@ class Stage:
     axes: tuple[str, ...]
 
 
-PIXELS = "images, channels, height, width|batch, images, channels, height, width|images, patches, values|patches, values"
+PIXELS = (
+    "images, channels, height, width|batch, images, channels, height, width|"
+    "images, patches, values|patches, values"
+)
 FEATURES = "images, positions, width|positions, width|images, width, rows, columns"
 INPUT_IDS = Tap(name="input_ids", side="input", value="input_ids", axes="batch, tokens")
 
