@@ -10,12 +10,12 @@ from playwright.sync_api import expect
 from tests.support.fakes import ScriptedBackend
 from tests.ui.conftest import Served, Tab, free_port
 from tests.ui.test_chat_turns import converse
-from vlm import families
+from vlm import families, precision
 from vlm.backend import Capabilities
 from vlm.errors import ModelError
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
-from vlm.ui import build_ui, launch
+from vlm.ui import build_ui, launch, models_view
 
 pytestmark = pytest.mark.browser
 
@@ -150,6 +150,14 @@ def test_a_row_loads_in_the_precision_that_was_chosen(serve_models, open_tab, op
     assert opening.asked[-1] == ("google/paligemma-3b-mix-224", "nf4")
 
 
+def test_what_a_precision_is_known_to_change_is_told(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    expect(row(tab, "Pocket 135M").locator(".broken")).to_have_count(0)
+    tab.find("#quantization").get_by_label("4 bit").check()
+    expect(row(tab, "Pocket 135M").locator(".broken")).to_contain_text("only 74 %")
+
+
 def test_cancelled_loading_leaves_the_model_before(serve_models, open_tab, opening):
     tab = open_tab(serve_models().address)
     go_to(tab)
@@ -252,6 +260,10 @@ def test_on_a_phone_nothing_scrolls_sideways(serve_models, open_tab):
     row(tab, "Pocket 135M").wait_for()
     width = tab.page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
+
+
+def test_the_threshold_is_that_of_the_measurement():
+    assert models_view.ENOUGH == precision.THRESHOLD
 
 
 # ---- for programs ----

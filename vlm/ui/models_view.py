@@ -24,6 +24,9 @@ STAGES = ("download", "open", "weights")
 
 FEW_LANGUAGES = 3
 
+ENOUGH = 0.95
+"""Share of tokens that must agree with 16 bits: as `vlm.precision.THRESHOLD`, without torch."""
+
 
 def now(able: Capabilities | None, here: bool, language: str) -> str:
     """The card of the model that is loaded: name, precision, device, memory by part.
@@ -144,7 +147,7 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
         images,
         escaped(_languages(each.languages, language)),
         escaped(each.license),
-        bar(row.verdict, language),
+        bar(row.verdict, language) + _warning(row, language),
     ]
     columns = "".join(
         f'<td data-head="{escaped(head)}">{cell}</td>'
@@ -154,6 +157,17 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
         columns += f"<td>{_load_button(row, loaded, language)}</td>"
     state = ' class="here"' if each.name == loaded else ""
     return f"<tr{state}>{columns}</tr>"
+
+
+def _warning(row: Row, language: str) -> str:
+    """What is known to be lost in the precision of the verdict, where that is too much."""
+    kind = row.verdict.quantization
+    share = row.checkpoint.agreement.get(kind, 1.0)
+    if share >= ENOUGH:
+        return ""
+    precision = say(f"precision.{kind}", language)
+    words = say("row.differs", language, precision=precision, share=100 * share)
+    return f'<p class="broken">{escaped(words)}</p>'
 
 
 def _load_button(row: Row, loaded: str, language: str) -> str:

@@ -76,6 +76,10 @@ MODELS: Mapping[str, tuple[str, str]] = {
         "parts.",
         "≈：按参数量估算；选中模型并点击“{check}”可查看各部分。",
     ),
+    "row.differs": (
+        "In {precision} only {share:.0f} % of its words stay the same",
+        "{precision}下只有 {share:.0f}% 的词保持不变",
+    ),
     "row.load": ("Load", "加载"),
     "row.load.label": ("Load {name} in {precision}", "以 {precision} 加载 {name}"),
     "row.here": ("loaded", "已加载"),
