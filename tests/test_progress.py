@@ -102,3 +102,4 @@ def test_two_threads_have_a_watch_each(folder: str) -> None:
         thread.join()
     counts = [[each.current for each in told[key] if each.stage == "weights"] for key in told]
     assert counts[0] == counts[1] == list(range(len(counts[0])))
+    assert torch.get_default_dtype() is torch.float32  # nothing is left behind for others

@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import pickle
 import re
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ transformers.logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+
+
+ONE_AT_A_TIME = threading.Lock()
+"""transformers changes the number type of the whole process while it makes a model: two at once
+would leave the wrong one behind."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,12 @@ def load(
     name, source = look_up(source)
     tokenizer = tokenizer and str(Path(tokenizer).expanduser())
     try:
-        with model_errors(source), memory.exact_pages(), watching(watch or Watch()) as watched:
+        with (
+            ONE_AT_A_TIME,
+            model_errors(source),
+            memory.exact_pages(),
+            watching(watch or Watch()) as watched,
+        ):
             family = fetch(source, watched)
             opened = open_checkpoint(source, number_type, family, tokenizer)
             model, kind = _fill(
