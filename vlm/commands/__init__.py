@@ -3,4 +3,4 @@
 Each module has `add_arguments(parser)` and `run(arguments, settings) -> exit status`.
 """
 
-NAMES = ("chat", "trace", "models", "info", "bench")
+NAMES = ("chat", "compare", "trace", "models", "info", "bench")
