@@ -7,7 +7,7 @@ import sys
 
 import gradio as gr
 
-from vlm.backend import open_backend
+from vlm.backend import open_backend, prepare_backend
 from vlm.errors import SettingError, VLMError
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings, parse_program, read_settings, terminal_language
@@ -18,9 +18,7 @@ from vlm.ui import build_ui, launch
 def build(settings: Settings) -> tuple[gr.Blocks, ModelSlot]:
     """The page and the backend behind it, which opens when it is first needed."""
     backend = ModelSlot(
-        lambda chosen, *_: open_backend(chosen),
-        settings,
-        idle_seconds=settings.idle_minutes * 60,
+        open_backend, settings, prepare_backend, idle_seconds=settings.idle_minutes * 60
     )
     return build_ui(backend, settings), backend
 

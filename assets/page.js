@@ -69,6 +69,13 @@ window.diptych = (() => {
         return {...data, list: JSON.stringify(await list())};
     };
 
+    // ---- what is loaded leads to the models ----
+
+    document.addEventListener('click', (event) => {
+        const status = event.target.closest('#model-status .status');
+        if (status) find('#tabs button[role=tab][data-tab-id=models]')?.click();
+    });
+
     // ---- thoughts ----
 
     // An answer is drawn anew with every word: thoughts that a reader has opened stay open.

@@ -78,11 +78,19 @@ def failure(page: Page) -> None:
     page.wait_for_function("document.querySelectorAll('#token-chip figure').length === 9")
 
 
+def models(page: Page) -> None:
+    """What is loaded, and what each model of the list would take in 4 bits."""
+    page.locator("#model-status .status").click()
+    page.locator("#quantization").get_by_label("4 bit").check()
+    page.locator("#fit-table thead").get_by_text("4 bit").wait_for()
+
+
 PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, object]]] = {
     "chat": (conversation, {"viewport": DESKTOP, "locale": "en-US"}),
     "settings": (settings, {"viewport": DESKTOP, "locale": "en-US"}),
     "phone": (phone, {"viewport": PHONE, "locale": "zh-CN", "color_scheme": "dark"}),
     "failure": (failure, {"viewport": DESKTOP, "locale": "en-US"}),
+    "models": (models, {"viewport": DESKTOP, "locale": "en-US"}),
 }
 
 

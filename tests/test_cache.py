@@ -63,6 +63,35 @@ def test_prompts_are_compared_by_tokens_and_by_images():
     assert common_length(one, prompt(7)) == 0
 
 
+def test_a_token_that_one_attends_to_and_the_other_does_not_is_another_token():
+    every = prompt(1, 2, 3, 4)
+    written_out = Prompt(every.ids, (), torch.tensor([True] * 4))
+    without = Prompt(every.ids, (), torch.tensor([True, True, False, True]))
+    assert common_length(every, written_out) == 4
+    assert common_length(without, without) == 4
+    assert common_length(every, without) == common_length(without, every) == 2
+    assert common_length(without.beginning(2), every) == 2
+
+
+def test_all_of_an_answer_is_attended_to_while_it_is_written():
+    cache = ConversationCache(CONFIG)
+    asked = Prompt(torch.tensor([1, 0, 2]), (), torch.tensor([True, False, True]))
+    answer(cache, asked, 0, 4, 5)
+    went_on = torch.tensor([1, 0, 2, 0, 4, 6])
+    begun = Prompt(went_on, (), torch.tensor([True, False, True, True, True, True]))
+    history = Prompt(went_on, (), torch.tensor([True, False, True, False, True, True]))
+    assert cache.start(history).prompt.attends().tolist() == [True, False, True]
+    assert cache.start(begun).prompt.attends().tolist() == [True, False, True, True, True]
+
+
+def test_a_prompt_grows_and_shrinks_with_what_is_attended_to():
+    asked = Prompt(torch.tensor([1, 0]), ((1, "a"),), torch.tensor([True, False]))
+    assert asked.extended(torch.tensor([1, 0, 0])).attends().tolist() == [True, False, True]
+    assert asked.extended(torch.tensor([1])).attends().tolist() == [True]
+    assert asked.beginning(1).images == ()
+    assert asked.extended(torch.tensor([1, 0, 0])).images == ((1, "a"),)
+
+
 def test_prompts_of_two_kinds_have_nothing_in_common():
     """The same tokens, whose states also depend on something else."""
     short, long = replace(prompt(1, 2, 3), kind=1), replace(prompt(1, 2, 3, 4, 5), kind=2)

@@ -15,7 +15,7 @@ from vlm.backend import Capabilities, Event, Finished, Progress, TextDelta, Timi
 from vlm.chat import ANSWER_ROOM, ChatSession
 from vlm.errors import ModelError, RequestError
 from vlm.messages import Message, Text, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 
 def answer(text: str) -> Message:

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from tests.support.fakes import photo
+from vlm import memory
 from vlm.backend import Finished, Progress, TextDelta
 from vlm.chat import ChatSession
 from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.messages import Message, Text, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
-NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3")
+NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "gemma4", "minicpm_v4_6")
 SHORT = GenerationOptions(max_new_tokens=12, min_new_tokens=12, temperature=1.0, seed=3)
 
 
@@ -54,6 +55,19 @@ def test_the_same_seed_gives_the_same_text_whatever_the_process_draws(engine):
     torch.rand(100)
     assert answer(5) == first
     assert answer(6) != first
+
+
+def test_saved_and_loaded_again_it_answers_the_same(engine, tmp_path):
+    engine.model.save_pretrained(tmp_path)
+    engine.processor.save_pretrained(tmp_path)
+    again = Engine.load(str(tmp_path), quantization="none", dtype="float32")
+    answers = []
+    for each in (engine, again):
+        session = ChatSession(each)
+        usage = list(session.send("What?", [photo(seed=41, size=(90, 60))], SHORT))[-1].usage
+        answers.append((session.turns[0].answer, usage.prompt_tokens, usage.image_tokens))
+    again.close()
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
@@ -200,3 +214,42 @@ def test_quantised_models_keep_tower_projector_and_head(checkpoints, name, quant
     engine.close()
     with pytest.raises(RequestError, match="unloaded"):
         list(ChatSession(engine).send("What?", [photo()], SHORT))
+
+
+@pytest.mark.parametrize("step", ["prefill", "decode"])
+def test_memory_that_runs_out_costs_no_conversation(engine, step, monkeypatch):
+    """It is told with what is free, what was kept to save time goes, and the talk goes on."""
+    session = ChatSession(engine)
+    list(session.send("What?", [photo()], SHORT))
+    turns, trimmed = session.turns, []
+    monkeypatch.setattr(memory, "trim", lambda: trimmed.append(True))
+    calls = []
+
+    def fail(module, arguments, settings):
+        ids = settings.get("input_ids", arguments[0] if arguments else None)
+        one_token = ids is not None and ids.shape[1] == 1
+        calls.append(one_token)
+        if one_token == (step == "decode"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    hook = engine.model.register_forward_pre_hook(fail, with_kwargs=True)
+    with pytest.raises(RequestError, match=r"Memory ran out.* \d+\.\d GB are free") as caught:
+        list(session.send("And now, in a few more words?", [], SHORT))
+    hook.remove()
+    assert caught.value.facts["free"] > 0
+    assert (step == "decode") in calls
+    assert trimmed
+    assert session.turns == turns
+    monkeypatch.undo()
+    assert list(session.send("And now?", [], SHORT))[-1].usage.completion_tokens == 12
+
+
+def test_pages_are_returned_until_the_first_token_and_reused_after_it(engine, monkeypatch):
+    told = []
+    monkeypatch.setattr(memory, "return_pages", lambda: told.append("return"))
+    monkeypatch.setattr(memory, "reuse_pages", lambda *_: told.append("reuse"))
+    hook = engine.model.register_forward_pre_hook(lambda *_: told.append("forward"))
+    list(ChatSession(engine).send("What?", [photo(seed=77)], SHORT))
+    hook.remove()
+    assert told[:4] == ["return", "forward", "reuse", "forward"]
+    assert told[-1] == "reuse"

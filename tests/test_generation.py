@@ -13,7 +13,7 @@ from vlm.generation import (
     generation_config,
     model_defaults,
 )
-from vlm.settings import OPTION_RANGES, GenerationOptions
+from vlm.options import OPTION_RANGES, GenerationOptions
 
 SAMPLING = GenerationConfig(
     do_sample=True, temperature=0.7, top_p=0.8, top_k=20, repetition_penalty=1.05, min_new_tokens=3

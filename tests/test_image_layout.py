@@ -11,9 +11,9 @@ from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.images import open_image
 from vlm.messages import Image, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
-NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "pocket")
+NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "gemma4", "minicpm_v4_6", "pocket")
 SIZES = ((96, 64), (64, 64), (30, 20), (300, 100), (40, 90))
 
 
@@ -65,6 +65,21 @@ def test_tiles_cover_the_picture_in_reading_order(engine):
     assert area == pytest.approx(64 * 64 if cropped else 96 * 64)
     for left, top, right, bottom in boxes:
         assert 0 <= left < right <= 96 and 0 <= top < bottom <= 64
+
+
+@pytest.mark.parametrize("size", [(300, 100), (100, 300)])
+def test_rows_are_not_taken_for_columns(engine, size):
+    """What is wide is sent wide, is cut into more columns than rows, and so are its tokens."""
+    layout = engine.image_layout(photo(size=size), GenerationOptions())
+    assert layout.tiles is not None and layout.sent_size is not None
+    wide = size[0] > size[1]
+    lefts, tops = ({tile.box[side] for tile in layout.tiles} for side in (0, 1))
+    across = [layout.sent_size, (len(lefts), len(tops))]
+    for part in [*layout.tiles, *filter(None, [layout.thumbnail])]:
+        left, top, right, bottom = part.box
+        if (right - left > bottom - top) == wide and right - left != bottom - top:
+            across.append((part.columns, part.rows))
+    assert all(columns >= rows if wide else rows >= columns for columns, rows in across)
 
 
 def test_only_what_lies_in_a_tile_reaches_the_model(engine):

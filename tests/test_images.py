@@ -20,7 +20,15 @@ from PIL.PngImagePlugin import PngInfo
 from pillow_heif import from_pillow
 
 from vlm.errors import ImageError
-from vlm.images import DEFAULT_LIMITS, OPENERS, ImageLimits, clean_name, open_image, preview
+from vlm.images import (
+    DEFAULT_LIMITS,
+    OPENERS,
+    ImageLimits,
+    begins_like_image,
+    clean_name,
+    open_image,
+    preview,
+)
 from vlm.strings import error_text
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")  # about damaged files
@@ -404,6 +412,18 @@ def test_known_files_that_are_no_pictures_are_named(kind):
 )
 def test_other_bytes_are_refused(data, key):
     refused(data, key)
+
+
+def test_files_that_begin_like_pictures(tmp_path):
+    file = tmp_path / "file"
+    for kind, data in EVERY_FORMAT.items():
+        file.write_bytes(data)
+        assert begins_like_image(file), kind
+    for data in (b"", b"text", *NOT_PICTURES.values()):
+        file.write_bytes(data)
+        assert not begins_like_image(file)
+    assert not begins_like_image(tmp_path)
+    assert not begins_like_image(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("channels", [2, 5, 7, 13])

@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.support.native import write_processor
 from vlm.errors import ModelError, SettingError
 from vlm.loading import load
+from vlm.strings import LANGUAGES, say
 
 
 @pytest.fixture
@@ -84,6 +86,23 @@ def test_a_text_model(folder):
     config = json.loads((folder / "config.json").read_text())["text_config"]
     (folder / "config.json").write_text(json.dumps(config))
     assert refusal(folder) == "not_image_to_text"
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [("lfm2_vl", "torchvision"), ("mistral3", "torchvision"), ("gemma3n", "timm")],
+)
+def test_a_package_that_is_not_here_is_named(kind, package, tmp_path):
+    """An image processor, a whole processor, a tower: transformers says each in another way."""
+    write_processor(tmp_path, kind)
+    save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError) as caught:
+        load(str(tmp_path), quantization="none")
+    assert (caught.value.key, caught.value.facts["package"]) == ("package_missing", package)
+    for language in LANGUAGES:
+        sentence = say("error.package_missing", language, **caught.value.facts)
+        assert package in sentence
+        assert "Error" not in sentence
 
 
 @pytest.mark.parametrize("spoil", ["missing", "shape"])

@@ -1,87 +1,12 @@
-"""Estimates of weights are close to what is loaded; `auto` takes the most exact that fits."""
-
-from pathlib import Path
+"""What the machine has, what counts as running out, and that memory goes back."""
 
 import psutil
 import pytest
 import torch
-from bitsandbytes.nn import Params4bit
-from transformers import LlavaConfig
 
 from vlm import memory
-from vlm.loading import empty_model, load
-
-from .support import tiny
 
 CPU = torch.device("cpu")
-GIGABYTE = 10**9
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A decoder wide enough that constants, such as the table of 4-bit values, do not count."""
-    folder = tmp_path_factory.mktemp("wide")
-    tiny.llava(folder, hidden_size=512, intermediate_size=1536, head_dim=128)
-    return folder
-
-
-def held(model: torch.nn.Module) -> int:
-    """Bytes of all parameters with their scales."""
-    total = 0
-    for parameter in model.parameters():
-        total += parameter.nbytes
-        if isinstance(parameter, Params4bit):
-            state = parameter.quant_state
-            scales = (state.absmax, state.code, state.state2.absmax, state.state2.code)
-            total += sum(scale.nbytes for scale in scales)
-        elif (scales := getattr(parameter, "SCB", None)) is not None:
-            total += scales.nbytes
-    return total
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize(
-    ("quantization", "tolerance"), [("none", 0.0), ("int8", 0.01), ("nf4", 0.03), ("fp4", 0.03)]
-)
-def test_weight_bytes(wide: Path, quantization: str, tolerance: float, dtype: torch.dtype) -> None:
-    skeleton = empty_model(LlavaConfig.from_pretrained(wide))
-    name = str(dtype).removeprefix("torch.")
-    model = load(str(wide), quantization=quantization, device="cpu", dtype=name).model
-    estimate = memory.weight_bytes(skeleton, quantization, dtype)
-    assert estimate == pytest.approx(held(model), rel=tolerance)
-
-
-@pytest.mark.parametrize("name", tiny.BUILDERS)
-def test_unquantised_estimates_are_exact(name: str, checkpoints: dict[str, Path]) -> None:
-    model = load(str(checkpoints[name]), quantization="none", device="cpu", dtype="float32").model
-    assert memory.weight_bytes(model, "none", torch.float32) == held(model)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_auto_takes_the_most_exact_that_fits(
-    wide: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    skeleton = empty_model(LlavaConfig.from_pretrained(wide))
-    none, int8 = (memory.weight_bytes(skeleton, kind, dtype) for kind in ("none", "int8"))
-    assert int8 < none
-
-    def choice(free: float) -> str:
-        monkeypatch.setattr(memory, "free_bytes", lambda device: free)
-        return memory.choose_quantization(skeleton, CPU, dtype)
-
-    assert choice(none * memory.HEADROOM * 1.01) == "none"
-    assert choice(none * memory.HEADROOM * 0.99) == "int8"
-    assert choice(int8 * memory.HEADROOM * 1.01) == "int8"
-    assert choice(int8 * memory.HEADROOM * 0.99) == "nf4"
-    assert choice(0) == "nf4"
-
-
-@pytest.mark.parametrize(("gigabytes", "expected"), [(8, "none"), (0, "nf4")])
-def test_loading_asks_for_it(
-    wide: Path, gigabytes: int, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: gigabytes * GIGABYTE)
-    assert load(str(wide), device="cpu").quantization == expected
 
 
 def test_bytes_of_this_machine() -> None:
@@ -99,3 +24,33 @@ def test_what_counts_as_running_out() -> None:
     assert memory.ran_out(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
     assert not memory.ran_out(RuntimeError("shape mismatch"))
     assert not memory.ran_out(ValueError("out of memory"))
+
+
+def test_freed_memory_goes_back_while_loading() -> None:
+    if memory._glibc() is None:
+        pytest.skip("another allocator than glibc's")
+    process = psutil.Process()
+    with memory.exact_pages():
+        kept, freed = [], []
+        for _ in range(60):  # one after the other, as tensors and their sources do
+            freed.append(torch.ones(2 << 20, dtype=torch.uint8))
+            kept.append(torch.ones(1 << 10, dtype=torch.uint8))
+        full = process.memory_info().rss
+        freed.clear()
+        assert full - process.memory_info().rss > 100e6
+    assert len(kept) == 60
+
+
+def test_giving_back_collects_what_points_at_itself() -> None:
+    circle: list[object] = [torch.ones(64 << 20, dtype=torch.uint8)]
+    circle.append(circle)
+    full = psutil.Process().memory_info().rss
+    del circle
+    memory.give_back()
+    assert full - psutil.Process().memory_info().rss > 50e6
+
+
+def test_room_on_the_disk_of_a_folder_that_is_not_there_yet(tmp_path) -> None:
+    assert memory.disk_free(tmp_path / "a" / "b") == pytest.approx(
+        memory.disk_free(tmp_path), rel=0.1
+    )

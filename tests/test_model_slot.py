@@ -12,7 +12,8 @@ from vlm.backend import Finished, Progress, TextDelta
 from vlm.errors import ModelError, RequestError
 from vlm.messages import user_message
 from vlm.model_slot import ModelSlot
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 
 QUESTION = [user_message("What?")]
 NO_SUCH = ModelError("not_a_folder", source="x")

@@ -7,16 +7,18 @@ import pytest
 
 from tests.support.fakes import photo
 from vlm.engine import Engine
-from vlm.errors import ModelError
+from vlm.errors import ModelError, RequestError
 from vlm.messages import user_message
+from vlm.options import GenerationOptions
 from vlm.processors import image_knobs, image_settings
-from vlm.settings import GenerationOptions
 
 KNOBS = {
     "llava": {},
     "smolvlm": {"splitting": (True, None, None)},
     "qwen2_5_vl": {"pixels": (28 * 28 * 16, 28 * 28, 28 * 28 * 16)},
     "gemma3": {"splitting": (False, None, None), "tiles": (4, 1, 8)},
+    "gemma4": {},
+    "minicpm_v4_6": {"splitting": (True, None, None), "tiles": (4, 1, 8)},
 }
 
 
@@ -63,6 +65,8 @@ def test_a_choice_is_for_one_request_only(named):
     [
         ("smolvlm", {"splitting": False}, (12, 4)),
         ("qwen2_5_vl", {"pixels": 28 * 28 * 4}, (12, 3)),
+        ("minicpm_v4_6", {"splitting": False}, (15, 3)),
+        ("minicpm_v4_6", {"tiles": 2}, (15, 11)),
     ],
 )
 def test_a_choice_takes_effect(checkpoints, name, detail, counts):
@@ -83,6 +87,17 @@ def test_a_processor_of_a_family_speaks_for_itself():
 
     assert image_knobs(Own()) == Own.image_knobs
     assert image_settings(Own(), {"tiles": 3}) == {"tiles": 3}
+
+
+def test_a_knob_of_a_family_may_go_by_another_name_in_its_processor():
+    from vlm.backend import ImageKnob
+
+    class Own:
+        image_knobs = (ImageKnob(name="numbering", argument="use_image_id", default=True),)
+
+    assert image_settings(Own(), {"numbering": False}) == {"use_image_id": False}
+    with pytest.raises(RequestError, match="true, false"):
+        image_settings(Own(), {"numbering": 0})
 
 
 def test_a_tokenizer_from_elsewhere(checkpoints, tmp_path):

@@ -10,10 +10,10 @@ from tests.support.fakes import photo
 from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.messages import Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.reading import PromptReader
-from vlm.settings import GenerationOptions
 
-NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "pocket")
+NAMES = ("llava", "smolvlm", "qwen2_5_vl", "gemma3", "gemma4", "minicpm_v4_6", "pocket")
 ENDINGS = ("It is", "It is ", "It is\n\n", " It is", "It is <|end|> 1", "é 图", "")
 TRIMMING = (
     "{% for message in messages %}<|start|>{{ message.role }}\n"
@@ -80,7 +80,7 @@ def test_stopped_and_gone_on_with_is_the_same_as_never_stopped(checkpoints):
     asked = [user_message("Describe the image in detail.", [photo(seed=4)])]
     whole = ask(engine, asked, GenerationOptions(max_new_tokens=16, min_new_tokens=16))
     for first in (1, 9):
-        engine._forget()
+        engine.forget()
         options = GenerationOptions(max_new_tokens=first, min_new_tokens=first)
         begun = ask(engine, asked, options).text
         assert whole.text.startswith(begun)

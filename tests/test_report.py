@@ -18,6 +18,7 @@ from vlm.chat import Turn
 from vlm.commands import NAMES
 from vlm.images import open_image
 from vlm.messages import user_message
+from vlm.options import GenerationOptions
 from vlm.report import (
     FIGURES,
     MODEL_SETTINGS,
@@ -29,7 +30,7 @@ from vlm.report import (
     reproduce_command,
     stats_words,
 )
-from vlm.settings import GenerationOptions, Settings, generation_options, parse_command
+from vlm.settings import Settings, generation_options, parse_command
 from vlm.strings import LANGUAGES
 
 FINISHED = Finished(

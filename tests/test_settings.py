@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 
 from vlm.backend import ImageKnob
 from vlm.errors import RequestError, SettingError
+from vlm.options import OPTION_RANGES, OPTION_TYPES, GenerationOptions, Preset, with_preset
 from vlm.settings import (
-    OPTION_RANGES,
-    OPTION_TYPES,
     RANGES,
     SWITCHES,
-    GenerationOptions,
     Parser,
     Settings,
     generation_options,
@@ -36,6 +34,7 @@ NOT_DEFAULT = {
     "quantization": "nf4",
     "dtype": "float32",
     "device": "cuda:1",
+    "device_map": "balanced",
     "backend": "http://127.0.0.1:8000/v1",
     "host": "0.0.0.0",
     "port": 7861,
@@ -362,3 +361,23 @@ def test_only_the_command_that_was_asked_for_is_imported():
     )
     assert (imported, arguments.word, settings.port) == (["info"], "hello", 8000)
     assert run(arguments, settings) == 0
+
+
+# ---- presets ----
+
+SURE = Preset(name="sure", values={"temperature": 0, "num_beams": 3})
+
+
+def test_a_preset_gives_what_was_not_set_otherwise():
+    chosen = GenerationOptions(num_beams=2, stop=("END",), image_detail={"tiles": 4})
+    options = with_preset(chosen, "sure", [SURE])
+    assert options == GenerationOptions(
+        temperature=0, num_beams=2, stop=("END",), image_detail={"tiles": 4}
+    )
+    assert with_preset(chosen, None, [SURE]) is chosen
+
+
+@pytest.mark.parametrize(("presets", "known"), [([SURE], "sure"), ([], "-")])
+def test_an_unknown_preset_names_those_that_are_known(presets, known):
+    with pytest.raises(SettingError, match=f"'other'; it has: {known}"):
+        with_preset(GenerationOptions(), "other", presets)

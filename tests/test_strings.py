@@ -9,7 +9,8 @@ from string import Formatter
 import pytest
 
 from vlm import errors
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 from vlm.strings import LANGUAGES, TABLE, choose_language, error_text, say
 
 ROOT = Path(__file__).parents[1]

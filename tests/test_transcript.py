@@ -23,8 +23,8 @@ from vlm.chat import Branch, ChatSession, Turn
 from vlm.errors import RequestError, VLMError
 from vlm.images import ImageLimits, open_image
 from vlm.messages import Image, Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.report import stats_words
-from vlm.settings import GenerationOptions
 from vlm.transcript import Conversation, archive, form, from_zip, to_html, to_zip
 
 # ---- conversations to test with ----

@@ -12,7 +12,8 @@ from vlm import strings as _strings  # gives errors their words
 from vlm.errors import ImageError, ModelError, RequestError, SettingError, VLMError
 from vlm.images import open_image
 from vlm.messages import Image, Message, Text
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 
 if TYPE_CHECKING:
     from vlm.chat import ChatSession

@@ -11,7 +11,7 @@ from vlm.strings import error_text
 
 def load_command(name: str) -> Command:
     """The two functions of a command's module."""
-    module = importlib.import_module(f"vlm.commands.{name}")
+    module = importlib.import_module(f"vlm.commands.{name.replace('-', '_')}")
     return module.add_arguments, module.run
 
 

@@ -6,13 +6,14 @@ In: messages, options and a cancel flag. Out: an iterator of `Progress`, `TextDe
 
 import importlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from vlm.errors import RequestError, SettingError
 from vlm.messages import ALL_ROLES, Image, Message, Role
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions, Preset
+from vlm.settings import Settings
 
 Stage = Literal["queued", "loading", "reading", "thinking"]
 Reason = Literal["stop", "length", "cancelled"]
@@ -115,16 +116,18 @@ class ImageKnob:
     """Something about images that a processor lets people choose, by `image_detail`.
 
     Attributes:
-        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding", "cropping"
-            (whether), or "pixels" (most pixels that are sent of an image).
+        name: "tiles" (most tiles of an image), "thumbnail", "splitting", "padding", "cropping",
+            "numbering" (whether), or "pixels" (most pixels that are sent of an image).
         default: of the checkpoint.
         low, high: smallest and largest value; None for those that are on or off.
+        argument: what the image processor calls it; None: by its name.
     """
 
-    name: Literal["tiles", "thumbnail", "splitting", "padding", "cropping", "pixels"]
+    name: Literal["tiles", "thumbnail", "splitting", "padding", "cropping", "numbering", "pixels"]
     default: int | bool
     low: int | None = None
     high: int | None = None
+    argument: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,9 @@ class Capabilities:
         streaming: whether text arrives piece by piece.
         continues: whether a conversation may end with an unfinished answer to go on from.
         defaults: the model's own value of each option of an answer, where it has one.
+        memory: bytes of each part of the model that is loaded here, by name.
         image_knobs: what `image_detail` may name; empty where every image is treated alike.
+        presets: options under a name that the model was published with.
     """
 
     name: str
@@ -152,6 +157,8 @@ class Capabilities:
     continues: bool = True
     defaults: Mapping[str, object] = field(default_factory=dict)
     image_knobs: tuple[ImageKnob, ...] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+    presets: tuple[Preset, ...] = ()
 
 
 def check_request(messages: Sequence[Message], capabilities: Capabilities) -> None:
@@ -168,6 +175,34 @@ def check_request(messages: Sequence[Message], capabilities: Capabilities) -> No
             )
         if limit is not None and len(message.images) > limit:
             raise RequestError("too_many_images", got=len(message.images), limit=limit)
+
+
+def check_image_detail(detail: Mapping[str, int | bool], knobs: Sequence[ImageKnob]) -> None:
+    """Refuses choices about images that a model does not have.
+
+    Args:
+        detail: name of a knob -> its value; those left out keep the checkpoint's own.
+        knobs: `Capabilities.image_knobs`.
+
+    Raises:
+        RequestError: there is no such knob, or its value is out of range or of the wrong kind.
+    """
+    known = {knob.name: knob for knob in knobs}
+    for name, value in detail.items():
+        if name not in known:
+            raise RequestError("image_detail_unknown", got=name, known=", ".join(known) or "-")
+        _check_value(known[name], value)
+
+
+def _check_value(knob: ImageKnob, value: int | bool) -> None:
+    if isinstance(knob.default, bool):
+        right, accepted = isinstance(value, bool), "true, false"
+    else:
+        low, high = knob.low or 0, knob.high or 0
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        right, accepted = whole and low <= value <= high, f"{low} … {high}"
+    if not right:
+        raise RequestError("image_detail_value", name=knob.name, got=value, accepted=accepted)
 
 
 class Backend(Protocol):
@@ -196,12 +231,39 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS = {"local": "vlm.engine:open_engine"}
-"""Name in `VLM_BACKEND` -> `module:function(settings) -> Backend`, imported when it is chosen."""
+@runtime_checkable
+class Forgetful(Protocol):
+    """A backend that keeps something of earlier answers to save time, and can drop it."""
+
+    def forget(self) -> bool:
+        """Drops it, so that the next answer depends on its request alone; False: there is nothing.
+
+        What is kept changes no answer but by rounding in less than 32 bits. Not to be called
+        while one is being written.
+        """
+        ...
 
 
-def open_backend(settings: Settings) -> Backend:
+Report = Callable[[str, int, int], None]
+"""Told a stage of loading, and how much of how much of it is done."""
+
+BACKENDS = {"local": "vlm.opening:open_backend"}
+"""Name in `VLM_BACKEND` -> `module:function(settings, report, cancel) -> Backend`, imported when it
+is chosen."""
+
+PREPARATIONS = {"local": "vlm.opening:prepare_backend"}
+"""Name -> `module:function(settings, report, cancel)`, where anything can be done beforehand."""
+
+
+def open_backend(
+    settings: Settings, report: Report | None = None, cancel: threading.Event | None = None
+) -> Backend:
     """Makes the backend that the settings name; this loads its model.
+
+    Args:
+        settings: say which.
+        report: told how far it is.
+        cancel: ends it at its next step, by ModelError.
 
     Raises:
         SettingError: no backend has that name.
@@ -209,5 +271,16 @@ def open_backend(settings: Settings) -> Backend:
     """
     if settings.backend not in BACKENDS:
         raise SettingError("unknown_backend", got=settings.backend, known=", ".join(BACKENDS))
-    module, function = BACKENDS[settings.backend].split(":")
-    return getattr(importlib.import_module(module), function)(settings)
+    arguments = (report or (lambda *_: None), cancel or threading.Event())
+    return _function(BACKENDS[settings.backend])(settings, *arguments)
+
+
+def prepare_backend(settings: Settings, report: Report, cancel: threading.Event) -> None:
+    """Does what can be done before another backend has to go. Raises as `open_backend`."""
+    if settings.backend in PREPARATIONS:
+        _function(PREPARATIONS[settings.backend])(settings, report, cancel)
+
+
+def _function(place: str) -> Callable[..., Any]:
+    module, function = place.split(":")
+    return getattr(importlib.import_module(module), function)

@@ -7,12 +7,12 @@ less than 32 bits how its numbers are rounded, nothing else.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 import torch
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 
 STATES_BYTES = 1 << 30
 """Budget for keys and values. Models of up to 8 billion parameters take 20 to 130 kB a token, so
@@ -33,25 +33,49 @@ class Prompt:
     Attributes:
         ids: (tokens,), int64, on the CPU.
         images: (where its first placeholder stands, which image it is), in order.
+        attended: (tokens,), bool, on the CPU: whether later tokens attend to it; None: all are.
         kind: what its states depend on besides; those of two kinds have nothing in common.
     """
 
     ids: torch.Tensor
     images: tuple[tuple[int, Hashable], ...] = ()
+    attended: torch.Tensor | None = None
     kind: Hashable = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def extended(self, ids: torch.Tensor) -> "Prompt":
-        """The same images in a longer sequence that begins like this one."""
-        return Prompt(ids, self.images, self.kind)
+        """The same images in a longer sequence that begins like this one; all of the rest counts.
+
+        A sequence may be shorter, too, where an answer was stopped before the first token.
+        """
+        kept = self.attends()[: len(ids)]
+        more = torch.ones(len(ids) - len(kept), dtype=torch.bool)
+        return replace(self, ids=ids, attended=torch.cat((kept, more)))
+
+    def beginning(self, length: int) -> "Prompt":
+        """The first tokens and the images that begin among them."""
+        images = tuple(image for image in self.images if image[0] < length)
+        return replace(self, ids=self.ids[:length], images=images, attended=self.attends()[:length])
+
+    def attends(self) -> torch.Tensor:
+        """`attended`, written out: (tokens,), bool."""
+        if self.attended is None:
+            return torch.ones(len(self.ids), dtype=torch.bool)
+        return self.attended
 
 
 def common_length(first: Prompt, second: Prompt) -> int:
-    """How many tokens two sequences have in common from the start, images compared by content."""
+    """How many tokens two sequences have in common from the start.
+
+    Images are compared by content. The same token, attended to in one and not in the other, leaves
+    other states behind in all tokens after it.
+    """
     length = min(len(first), len(second)) if first.kind == second.kind else 0
-    differs = (first.ids[:length] != second.ids[:length]).nonzero()  # (differences, 1)
+    unlike = first.ids[:length] != second.ids[:length]  # (length,)
+    unlike |= first.attends()[:length] != second.attends()[:length]
+    differs = unlike.nonzero()  # (differences, 1)
     if len(differs):
         length = int(differs[0, 0])
     for one, other in zip_longest(first.images, second.images):
@@ -114,10 +138,8 @@ class Conversation:
         for index, keys, values in _filled(self.states):
             # (batch, heads, length, head_dim); `update` copies
             states.update(keys[:, :, :length], values[:, :, :length], index)
-        images = tuple(image for image in self.prompt.images if image[0] < length)
         answered = {end: start for end, start in self.answered.items() if end <= length}
-        prompt = Prompt(self.prompt.ids[:length], images, self.prompt.kind)
-        return Conversation(prompt, states, answered)
+        return Conversation(self.prompt.beginning(length), states, answered)
 
 
 def _filled(states: DynamicCache) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
@@ -130,8 +152,11 @@ def _filled(states: DynamicCache) -> Iterator[tuple[int, torch.Tensor, torch.Ten
 
 
 def supported(states: DynamicCache) -> bool:
-    """Whether every layer keeps plain keys and values: no recurrent state, no fixed length."""
-    kinds = (DynamicLayer, DynamicSlidingWindowLayer)
+    """Whether every layer keeps plain keys and values, or uses those of another layer.
+
+    Not where there is a recurrent state or a fixed length.
+    """
+    kinds = (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
     return all(type(layer) in kinds for layer in states.layers)
 
 
@@ -172,8 +197,7 @@ class ConversationCache:
         best = max(among, key=lambda each: each.reusable(prompt), default=None)
         length = best.reusable(prompt) if best is not None else 0
         if best is None or length == 0:
-            empty = Prompt(prompt.ids[:0])
-            return Conversation(empty, DynamicCache(config=self._config))
+            return Conversation(prompt.beginning(0), DynamicCache(config=self._config))
         self._kept.remove(best)
         if length == len(best.prompt):
             return best

@@ -19,7 +19,7 @@ from vlm.backend import Backend, Event, Finished, TextDelta
 from vlm.errors import RequestError
 from vlm.markup import split_thinking
 from vlm.messages import Image, Message, Text, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 ANSWER_ROOM = 64
 """Tokens that a question should leave for its answer, at least."""

@@ -5,14 +5,12 @@ only saves time (`vlm.cache`). `vlm.chat.ChatSession` keeps the conversation. On
 does the work.
 """
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
 import torch
 from transformers import GenerationConfig, StoppingCriteriaList
 
@@ -37,12 +35,13 @@ from vlm.generation import (
     generation_config,
     model_defaults,
 )
-from vlm.loading import Loaded, load
+from vlm.loading import Loaded, load, part_bytes
 from vlm.messages import ALL_ROLES, Image, Message, images_of
+from vlm.options import GenerationOptions
 from vlm.processors import image_knobs
+from vlm.progress import Watch
 from vlm.reading import PromptReader, Reading
-from vlm.settings import GenerationOptions, Settings
-from vlm.streaming import Emit, Halt, TokenStream, Worker
+from vlm.streaming import Emit, Halt, TokenStream, Worker, leave_a_core
 from vlm.trace import Stage, native_taps, trace
 
 CONTEXT_OF_TEXT = 16
@@ -82,7 +81,7 @@ class Engine:
         reader = PromptReader(loaded.model, loaded.processor)
         self._reader: PromptReader | None = reader
         self._conversations = ConversationCache(loaded.model.config.get_text_config(decoder=True))
-        self._worker = Worker("engine", prepare=_leave_a_core)
+        self._worker = Worker("engine", prepare=leave_a_core)
         with torch.inference_mode():
             _ = reader.by_image  # found out by trying: better now than in the first answer
 
@@ -94,10 +93,20 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         tokenizer: str = "",
+        device_map: str = "",
+        watch: Watch | None = None,
     ) -> "Engine":
         """Loads a checkpoint; arguments and errors are those of `vlm.loading.load`."""
         return cls(
-            load(source, quantization=quantization, device=device, dtype=dtype, tokenizer=tokenizer)
+            load(
+                source,
+                quantization=quantization,
+                device=device,
+                dtype=dtype,
+                tokenizer=tokenizer,
+                device_map=device_map,
+                watch=watch,
+            )
         )
 
     @property
@@ -126,14 +135,17 @@ class Engine:
 
     def capabilities(self) -> Capabilities:
         """See `vlm.backend.Backend.capabilities`."""
+        family = self.loaded.family
         return Capabilities(
             name=self.loaded.name,
             details=(self.loaded.precision, self.model.device.type.upper()),
             context_length=self.context_length,
-            roles=self.loaded.family.roles if self.loaded.family else ALL_ROLES,
+            roles=family.roles if family else ALL_ROLES,
             continues=self.reader.continues,
             defaults=model_defaults(self.model.generation_config),
             image_knobs=image_knobs(self.processor),
+            presets=family.presets if family else (),
+            memory=part_bytes(self.model),
         )
 
     @property
@@ -192,7 +204,8 @@ class Engine:
 
         def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
             if not self._try(messages, options, emit, should_stop, waited):
-                raise RequestError("out_of_memory")
+                free = memory.free_bytes(self.model.device)
+                raise RequestError("out_of_memory_answer", free=free / 1e9)
 
         return self._worker.run(work, cancel)
 
@@ -223,18 +236,19 @@ class Engine:
                     raise
             finally:
                 del answer
-                _free_caches()
+                memory.reuse_pages()
+                memory.trim()
             # Out here, as the error would keep the tensors of every step that it went through.
-            if said or not self._forget():
+            if said or not self.forget():
                 return False
         return False
 
-    def _forget(self) -> bool:
-        """Drops what earlier answers left behind; False if there was nothing."""
+    def forget(self) -> bool:
+        """See `vlm.backend.Forgetful.forget`."""
         kept = len(self._conversations) + len(self.reader.remembered)
         self._conversations.clear()
         self.reader.remembered.clear()
-        _free_caches()
+        memory.trim()
         return kept > 0
 
     def close(self) -> None:
@@ -242,14 +256,14 @@ class Engine:
         self._worker.close()
         self._conversations.clear()
         self._loaded = self._reader = None
-        gc.collect()
-        _free_caches()
+        memory.give_back()
 
     @torch.inference_mode()
     def _answer(self, answer: _Answer, waited: float) -> None:
         """One answer from start to end, on the engine's thread."""
         if self.model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.model.device)
+        memory.return_pages()
         own, options = self.model.generation_config, answer.options
         self._read(answer)
         ids = answer.inputs["input_ids"]  # (1, tokens)
@@ -263,7 +277,7 @@ class Engine:
         self._keep(answer)
         usage = Usage(
             ids.shape[1],
-            self._count_image_tokens(ids),
+            self.reader.count_image_tokens(ids),
             answer.reused,
             completion_tokens=tokens.count,
         )
@@ -281,7 +295,7 @@ class Engine:
         own, options = self.model.generation_config, answer.options
         beams = options.num_beams or model_defaults(own)["num_beams"]
         plain = own.cache_implementation is None and own.use_cache is not False
-        if plain and beams == 1 and self._conversations.usable and self.reader.by_image:
+        if plain and beams == 1 and self.reader.by_image:
             answer.reading = self.reader.read(
                 answer.messages, options.image_detail, answer.tell_image
             )
@@ -303,7 +317,7 @@ class Engine:
             text = self.model.config.get_text_config(decoder=True)
             kind = family.states_depend_on(text, len(reading.prompt))
             reading.prompt = replace(reading.prompt, kind=kind)
-        if family is None or family.reuses_prompts:
+        if self._conversations.usable and (family is None or family.reuses_prompts):
             answer.conversation = self._conversations.start(reading.prompt)
             answer.inputs["past_key_values"] = answer.conversation.states
             answer.reused = len(answer.conversation.prompt)
@@ -317,15 +331,11 @@ class Engine:
         if features:
             answer.inputs["mm_encoder_outputs"] = features
 
-    def _count_image_tokens(self, input_ids: torch.Tensor) -> int:
-        config = self.model.config
-        placeholder = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
-        return 0 if placeholder is None else int((input_ids == placeholder).sum())
-
     def _generate(self, answer: _Answer, config: GenerationConfig, tokens: TokenStream) -> None:
         """Runs the model until the answer ends or is stopped."""
         streams = config.num_beams == 1
-        hook = self.model.register_forward_pre_hook(answer.clock.note_prefill)
+        before = self.model.register_forward_pre_hook(answer.clock.note_prefill)
+        after = self.model.register_forward_hook(memory.reuse_pages)
         try:
             sequences = self.model.generate(
                 **answer.inputs,
@@ -339,7 +349,7 @@ class Engine:
                 streamer=tokens if streams else None,
             )
         finally:
-            hook.remove()
+            _ = before.remove(), after.remove()
         if answer.conversation is not None and answer.reading is not None:
             answer.conversation.grown(answer.reading.prompt, sequences[0].cpu())
         if not streams:  # several beams are only an answer once the best is known
@@ -359,8 +369,9 @@ class Engine:
         answer: _Answer,
         waited: float,
     ) -> Finished:
-        ends = config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
+        ends = (
+            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        )
         cut_off = answer.should_stop() and tokens.count < (config.max_new_tokens or 0)
         complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
         reason = "stop" if complete else "cancelled" if cut_off else "length"
@@ -376,25 +387,3 @@ class Engine:
             peak_bytes=memory.peak_bytes(self.model.device),
         )
         return Finished(reason, usage, timings)
-
-
-def _free_caches() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _leave_a_core() -> None:
-    """Keeps one core for the server: threads of a matrix product wait for the slowest of them."""
-    cores = psutil.cpu_count(logical=False) or 1
-    torch.set_num_threads(max(1, cores - 1))
-
-
-def open_engine(settings: Settings) -> Engine:
-    """The engine that the settings ask for. Raises ModelError, SettingError."""
-    return Engine.load(
-        settings.model,
-        quantization=settings.quantization,
-        device=settings.device,
-        dtype=settings.dtype,
-        tokenizer=settings.tokenizer,
-    )

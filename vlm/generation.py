@@ -13,8 +13,8 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
 
 from vlm.errors import RequestError
+from vlm.options import GenerationOptions
 from vlm.sampling import SeededSampling
-from vlm.settings import GenerationOptions
 from vlm.streaming import Emit, IncrementalText, TokenStream
 
 DEFAULT_MAX_NEW_TOKENS = 512

@@ -220,9 +220,16 @@ def _parts(
     original: tuple[int, int], processed: Any, values: Mapping[str, Any], placeholders: int
 ) -> Parts:
     """(size sent, tiles, thumbnail) of one image; None for what cannot be known."""
-    grid = processed.get("image_grid_thw")
-    if grid is not None:
-        return _of_patch_grid(original, grid, values, placeholders)
+    if (grid := processed.get("image_grid_thw")) is not None:
+        _, rows, columns = (int(count) for count in grid[0])
+        return _of_patches(original, (rows, columns), values, "merge_size", placeholders)
+    if (positions := processed.get("image_position_ids")) is not None:
+        # (1, patches, column and row); padding has -1
+        columns, rows = (int(last) + 1 for last in positions[0].amax(0))
+        return _of_patches(original, (rows, columns), values, "pooling_kernel_size", placeholders)
+    if "target_sizes" in processed and "grids" in processed:
+        sizes = [(int(rows), int(columns)) for rows, columns in processed["target_sizes"]]
+        return _of_slices(original, sizes, processed["grids"][0], values, placeholders)
     pixels = processed.get("pixel_values")
     if not isinstance(pixels, torch.Tensor) or pixels.ndim < 4:
         return None, None, None
@@ -241,19 +248,45 @@ def _parts(
     return (width, height), (Tile(box=box, rows=token_grid[0], columns=token_grid[1]),), None
 
 
-def _of_patch_grid(
-    original: tuple[int, int], grid: Any, values: Mapping[str, Any], placeholders: int
+def _of_patches(
+    original: tuple[int, int],
+    grid: tuple[int, int],
+    values: Mapping[str, Any],
+    merge_name: str,
+    placeholders: int,
 ) -> Parts:
     """Any size in one piece, counted in patches of which merge x merge become a token."""
-    _, rows, columns = (int(count) for count in grid[0])
-    patch, merge = values.get("patch_size"), values.get("merge_size")
+    patch, merge = values.get("patch_size"), values.get(merge_name)
     if not isinstance(patch, int) or not isinstance(merge, int):
         return None, None, None
-    size = (columns * patch, rows * patch)
-    rows, columns = rows // merge, columns // merge
+    rows, columns = grid[0] // merge, grid[1] // merge
+    size = (grid[1] * patch, grid[0] * patch)
     if rows * columns != placeholders:
         return size, None, None
-    return size, (Tile(box=(0, 0, *original), rows=rows, columns=columns),), None
+    return size, _cut(original, (1, 1), (rows, columns)), None
+
+
+def _of_slices(
+    original: tuple[int, int],
+    sizes: list[tuple[int, int]],
+    grid: tuple[int, int],
+    values: Mapping[str, Any],
+    placeholders: int,
+) -> Parts:
+    """The whole image, then slices of it row by row, each counted in patches (rows, columns)."""
+    patch, (whole, *slices) = values.get("patch_size"), sizes
+    patches = sum(rows * columns for rows, columns in sizes)
+    merge = math.isqrt(patches // placeholders) if placeholders else 0
+    if not isinstance(patch, int) or merge**2 * placeholders != patches or len(set(slices)) > 1:
+        return None, None, None
+    if len(slices) != grid[0] * grid[1] or any(side % merge for size in sizes for side in size):
+        return None, None, None
+    tokens = [(rows // merge, columns // merge) for rows, columns in sizes]
+    if not slices:
+        return (whole[1] * patch, whole[0] * patch), _cut(original, (1, 1), tokens[0]), None
+    sent = (slices[0][1] * grid[1] * patch, slices[0][0] * grid[0] * patch)
+    (thumbnail,) = _cut(original, (1, 1), tokens[0])
+    return sent, _cut(original, grid, tokens[1]), thumbnail
 
 
 def _of_cut_grid(
@@ -265,17 +298,24 @@ def _of_cut_grid(
     tokens = _token_grid(placeholders // (rows * columns + 1), *size)
     if tokens is None or tokens[0] * tokens[1] * (rows * columns + 1) != placeholders:
         return sent, None, None
-    width, height = original[0] / columns, original[1] / rows
-    tiles = tuple(
+    (thumbnail,) = _cut(original, (1, 1), tokens)
+    return sent, _cut(original, grid, tokens), thumbnail
+
+
+def _cut(
+    original: tuple[int, int], grid: tuple[int, int], tokens: tuple[int, int]
+) -> tuple[Tile, ...]:
+    """An image in rows x columns equal tiles of rows x columns tokens, row by row."""
+    width, height = original[0] / grid[1], original[1] / grid[0]
+    return tuple(
         Tile(
             box=(column * width, row * height, (column + 1) * width, (row + 1) * height),
             rows=tokens[0],
             columns=tokens[1],
         )
-        for row in range(rows)
-        for column in range(columns)
+        for row in range(grid[0])
+        for column in range(grid[1])
     )
-    return sent, tiles, Tile(box=(0, 0, *original), rows=tokens[0], columns=tokens[1])
 
 
 def _box_seen(

@@ -166,6 +166,16 @@ def preview(image: Image, side: int = 1600) -> Pixels:
     return copy
 
 
+def begins_like_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins like one of an accepted format. False where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(SNIFFED_BYTES)
+    except OSError:
+        return False
+    return _kind(start) in OPENERS
+
+
 def is_address(source: str) -> bool:
     """Whether it is written like a web address, such as https://..., and not like a path."""
     return re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
@@ -217,10 +227,15 @@ def _decode(data: bytes, name: str, limits: ImageLimits) -> Pixels:
         return _plain(_upright(opened))
 
 
+def _kind(start: bytes) -> str:
+    """The kind of file that the first bytes belong to, accepted or not; "" if it is not known."""
+    return next((kind for kind, pattern in SIGNATURES.items() if pattern.match(start)), "")
+
+
 def _sniff(data: bytes, name: str) -> str:
     """The accepted format that the bytes begin like."""
     start = data[:SNIFFED_BYTES]
-    kind = next((kind for kind, pattern in SIGNATURES.items() if pattern.match(start)), "")
+    kind = _kind(start)
     if kind in OPENERS:
         return kind
     accepted = ", ".join(OPENERS)

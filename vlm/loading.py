@@ -6,9 +6,12 @@ initialised at random.
 """
 
 import contextlib
-import json
+import importlib.util
 import logging
 import pickle
+import re
+import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,6 @@ from typing import Any, cast
 import huggingface_hub.errors as hub_errors
 import torch
 import transformers
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -26,20 +28,25 @@ from transformers import (
     ProcessorMixin,
 )
 
-from vlm import families, memory
+from vlm import download, families, memory
+from vlm import quantization as bits
 from vlm.errors import ModelError, SettingError, VLMError
 from vlm.families import Family, Opened
 from vlm.processors import load_processor
+from vlm.progress import Watch, watching
 from vlm.settings import CHOICES
+from vlm.sources import check_source, look_up
 
 transformers.logging.set_verbosity_error()  # what matters is raised; the rest is noise to people
 transformers.logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-CPU_BLOCK = (32, 64)
-"""bitsandbytes lays 4-bit weights out in such blocks on CPUs with AVX512-BF16; others crash it."""
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
+
+
+ONE_AT_A_TIME = threading.Lock()
+"""transformers changes the number type of the whole process while it makes a model: two at once
+would leave the wrong one behind."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +95,29 @@ def parts(model: PreTrainedModel) -> list[ModelPart]:
     """
     found: list[ModelPart] = []
     seen: set[int] = set()
-    children = {**dict(model.base_model.named_children()), **dict(model.named_children())}
-    for name, child in children.items():
-        if child is model.base_model:
-            continue
+    for name, child in _children(model).items():
         found.append(_count(name, child, seen))
     total = (
         sum(getattr(part, kind) for part in found) for kind in ("total", "trainable", "quantised")
     )
     return [*found, ModelPart("total", *total)]
+
+
+def part_bytes(model: PreTrainedModel) -> dict[str, int]:
+    """Memory of each of the `parts`, in bytes, scales and buffers included; shared ones once."""
+    found: dict[str, int] = {}
+    seen: set[int] = set()
+    for name, child in _children(model).items():
+        storages = bits.held_storages(child)
+        found[name] = sum(size for place, size in storages.items() if place not in seen)
+        seen |= storages.keys()
+    return found
+
+
+def _children(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
+    """The modules below the model's base, and its output head."""
+    children = {**dict(model.base_model.named_children()), **dict(model.named_children())}
+    return {name: child for name, child in children.items() if child is not model.base_model}
 
 
 def _count(name: str, module: torch.nn.Module, seen: set[int]) -> ModelPart:
@@ -120,50 +141,104 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     tokenizer: str = "",
+    device_map: str = "",
+    watch: Watch | None = None,
 ) -> Loaded:
     """Loads a checkpoint.
 
     Args:
         source: a name of the catalogue, a folder, a hub id, or parts joined by "+".
-        quantization: "none", "int8", "nf4", "fp4", or "auto": none where it fits, else int8, else
-            nf4. Vision tower, projector and output head stay in 16 bits.
+        quantization: "none", "int8", "nf4", "fp4", or "auto": as it is stored where it is quantised
+            already, else none where it fits, else int8, else nf4. Vision tower, projector and
+            output head stay in 16 bits.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "auto", "bfloat16", "float16" or "float32", for what is not quantised.
         tokenizer: folder or hub id to take it from where the checkpoint has none of its own.
+        device_map: "" for one device, or how accelerate spreads the model over all there are:
+            "auto", "balanced", "balanced_low_0" or "sequential".
+        watch: told how far it has come; can call it off.
 
     Raises:
-        ModelError: the checkpoint is not there, not complete or not of a kind that can be loaded.
+        ModelError: the checkpoint is not there, not complete or not of a kind that can be loaded;
+            or it was called off.
         SettingError: no such device here, or a word that means nothing.
     """
     _check_choice("quantization", quantization)
     _check_choice("dtype", dtype)
+    _check_choice("device_map", device_map)
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
-    known = families.look_up(source)
-    source = known.source if known else _expanded(source)
-    name = (
-        known.title
-        if known
-        else Path(families.common.parts(source)[0]).name
-    )
+    name, source = look_up(source)
     tokenizer = tokenizer and str(Path(tokenizer).expanduser())
-    with model_errors(source):
-        family = families.find(source)
-        opened = open_checkpoint(source, number_type, family, tokenizer)
-        skeleton = empty_model(opened.config)
-        if quantization == "auto":
-            quantization = memory.choose_quantization(skeleton, place, number_type)
-        settings = _bitsandbytes(skeleton, quantization, number_type, place)
-        model = _read_weights(type(skeleton), opened, number_type, place, settings)
-    return Loaded(model, opened.processor, name, source, quantization, family)
+    try:
+        with (
+            ONE_AT_A_TIME,
+            model_errors(source),
+            memory.exact_pages(),
+            watching(watch or Watch()) as watched,
+        ):
+            family = fetch(source, watched)
+            opened = open_checkpoint(source, number_type, family, tokenizer)
+            model, kind = _fill(
+                source, opened, quantization, number_type, place, device_map or {"": place}
+            )
+            return Loaded(model, opened.processor, name, source, kind, family)
+    except ModelError as error:
+        for each in _chain(error):  # their frames hold whatever was loaded so far
+            traceback.clear_frames(each.__traceback__)
+        raise
+    finally:
+        memory.give_back()
 
 
-def _expanded(source: str) -> str:
-    """A source with the home folder written out, also in each of several joined by "+"."""
-    whole = Path(source).expanduser()
-    if whole.exists():
-        return str(whole)
-    return "+".join(str(Path(part).expanduser()) for part in families.common.parts(source))
+def fetch(source: str, watch: Watch) -> Family | None:
+    """Puts the files of a hub repository into the cache. Returns the family they belong to."""
+    watch.note("open")
+    family = families.find(source)
+    if family is None:
+        check_source(source)
+    download.fetch(source, watch)
+    watch.note("open")
+    return family
+
+
+def _fill(
+    source: str,
+    opened: Opened,
+    quantization: str,
+    dtype: torch.dtype,
+    place: torch.device,
+    device_map: str | dict[str, torch.device],
+) -> tuple[PreTrainedModel, str]:
+    """(the model with its weights, what they are held in: "none", "int8", "nf4", ...)."""
+    stored = bits.stored_kind(opened.config)
+    skeleton = empty_model(opened.config, dtype)
+    if stored is not None:
+        bits.check_stored(source, stored, quantization)
+        return _read_weights(type(skeleton), opened, dtype, device_map, None), stored
+    if quantization == "auto":
+        quantization = bits.choose_quantization(skeleton, place, dtype)
+    intended = bits.layers_to_quantise(skeleton, quantization, place)
+    settings = bits.configuration(skeleton, quantization, dtype, place)
+    try:
+        model = _read_weights(type(skeleton), opened, dtype, device_map, settings)
+    except Exception as error:
+        if not any(memory.ran_out(each) for each in _chain(error)):
+            raise
+        raise ModelError(
+            "out_of_memory_weights",
+            source=source,
+            needed=bits.weight_bytes(skeleton, quantization, dtype, place) / 1e9,
+            free=memory.free_bytes(place) / 1e9,
+            precision=quantization,
+        ) from error
+    bits.check_modules(model, intended, quantization)
+    return model, quantization
+
+
+def answers_about_images(config: transformers.PreTrainedConfig) -> bool:
+    """Whether transformers has a model of this configuration that reads images and writes text."""
+    return type(config) in AutoModelForImageTextToText._model_mapping
 
 
 def open_checkpoint(
@@ -176,78 +251,30 @@ def open_checkpoint(
     """
     if family is not None:
         return family.open(source, tokenizer=tokenizer or None, dtype=dtype)
-    _check_source(source)
+    check_source(source)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    if type(config) not in AutoModelForImageTextToText._model_mapping:
+    if not answers_about_images(config):
         raise ModelError("not_image_to_text", source=source, got=config.model_type)
     return Opened(
         config=config, processor=load_processor(source, config, tokenizer), weights=source
     )
 
 
-def empty_model(config: transformers.PreTrainedConfig) -> PreTrainedModel:
+def empty_model(
+    config: transformers.PreTrainedConfig, dtype: torch.dtype | None = None
+) -> PreTrainedModel:
     """The model of a configuration without memory for its weights: names and shapes only."""
     with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
-
-
-def unquantised_modules(model: PreTrainedModel, block: tuple[int, int] = (1, 1)) -> list[str]:
-    """Full dotted names of the modules that keep 16 bits: all but the language model's layers.
-
-    They are found by structure: what does not lie inside the text decoder (vision tower,
-    projector), and the output head.
-
-    Args:
-        model: may be on the meta device.
-        block: (rows, columns) of which a layer's weight must be a multiple to be quantised.
-    """
-    names = {module: name for name, module in model.named_modules()}
-    decoder = names[model.get_decoder()]
-    kept: list[str] = []
-    for name, module in model.named_modules():
-        inside = name == decoder or name.startswith(decoder + ".")
-        if not inside and isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.Conv3d):
-            kept.append(_outermost(name, decoder))
-        elif isinstance(module, torch.nn.Linear) and (
-            module.out_features % block[0] or module.in_features % block[1]
-        ):
-            kept.append(name)
-    return sorted(set(kept))
-
-
-def _outermost(name: str, decoder: str) -> str:
-    """The longest way up from a module that does not also hold the decoder."""
-    parts = name.split(".")
-    for end in range(1, len(parts) + 1):
-        prefix = ".".join(parts[:end])
-        if prefix != decoder and not decoder.startswith(prefix + "."):
-            return prefix
-    return name
-
-
-def _bitsandbytes(
-    skeleton: PreTrainedModel, quantization: str, dtype: torch.dtype, device: torch.device
-) -> BitsAndBytesConfig | None:
-    if quantization == "none":
-        return None
-    if quantization == "int8":
-        kept = unquantised_modules(skeleton)
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
-    kept = unquantised_modules(skeleton, CPU_BLOCK if device.type == "cpu" else (1, 1))
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=quantization,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=kept,
-    )
+        return AutoModelForImageTextToText.from_config(
+            config, dtype=dtype or torch.float32, trust_remote_code=False
+        )
 
 
 def _read_weights(
     kind: type[PreTrainedModel],
     opened: Opened,
     dtype: torch.dtype,
-    device: torch.device,
+    device_map: str | dict[str, torch.device],
     quantization_config: BitsAndBytesConfig | None,
 ) -> PreTrainedModel:
     """Fills the model; refuses a checkpoint with tensors missing or of another shape."""
@@ -257,8 +284,8 @@ def _read_weights(
         config=opened.config,
         state_dict=opened.weights if from_memory else None,
         dtype=dtype,
-        device_map={"": device},
-        quantization_config=quantization_config,
+        device_map=device_map,
+        **({"quantization_config": quantization_config} if quantization_config else {}),
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # they are refused below, by name
         output_loading_info=True,
@@ -304,45 +331,6 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.float16 if old or device.type == "mps" else torch.bfloat16
 
 
-def _check_source(source: str) -> None:
-    """Says what is wrong with a folder before transformers takes it for a hub id."""
-    path = Path(source)
-    if not path.exists():
-        _check_hub(source)
-        return
-    if not path.is_dir():
-        raise ModelError("not_a_folder", source=source)
-    found = sorted(each.name for each in path.iterdir())
-    if "config.json" not in found:
-        raise ModelError("no_config", source=source, found=", ".join(found[:8]) or "-")
-    if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
-        raise ModelError("no_weights", source=source, found=", ".join(found[:8]))
-    for index in path.glob("*.index.json"):
-        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
-        if absent := sorted(set(shards) - set(found)):
-            raise ModelError("file_missing", file=absent[0], index=index.name)
-
-
-def _check_hub(source: str) -> None:
-    """Fails at once where the hub's client would try an unreachable network for half a minute."""
-    looks_like_path = source.startswith((".", "/", "~")) or "\\" in source
-    try:
-        if looks_like_path or source.count("/") != 1:
-            raise hub_errors.HFValidationError
-        cached = try_to_load_from_cache(source, "config.json")
-    except hub_errors.HFValidationError as error:
-        known = ", ".join(each.name for each in families.catalogue() if "/" not in each.name)
-        raise ModelError("no_such_checkpoint", source=source, known=known) from error
-    if isinstance(cached, str):
-        return
-    try:
-        get_hf_file_metadata(hf_hub_url(source, "config.json"))
-    except hub_errors.HfHubHTTPError:
-        raise  # the hub did answer
-    except Exception as error:
-        raise ModelError("hub_unreachable", source=source) from error
-
-
 @contextlib.contextmanager
 def model_errors(source: str) -> Iterator[None]:
     """Turns what libraries raise about a checkpoint into a sentence."""
@@ -359,6 +347,8 @@ def model_errors(source: str) -> Iterator[None]:
             raise ModelError("out_of_memory_loading", source=source) from error
         if "trust_remote_code" in str(error):
             raise ModelError("needs_own_code", source=source) from error
+        if package := next(filter(None, map(_missing_package, chain)), None):
+            raise ModelError("package_missing", source=source, package=package) from error
         words = str(error).strip() or "-"
         detail = f"{type(error).__name__}: {words.splitlines()[0][:200]}"
         raise ModelError("cannot_load", source=source, detail=detail) from error
@@ -367,9 +357,26 @@ def model_errors(source: str) -> Iterator[None]:
 CAUSES: dict[tuple[type[Exception], ...], str] = {
     (pickle.UnpicklingError,): "pickled_code",
     (hub_errors.GatedRepoError, hub_errors.RepositoryNotFoundError): "hub_refused",
+    (hub_errors.RemoteEntryNotFoundError,): "hub_file_missing",
     (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled): "hub_unreachable",
 }
 """What may lie behind an error of transformers, the first that fits -> what people are told."""
+
+
+PACKAGE_WANTED = (
+    r"requires the (\w+) library",
+    r"image processor classes: (\w+): \w+\. None of these",
+)
+"""How transformers says which package is missing, where it does not let Python say so."""
+
+
+def _missing_package(error: BaseException) -> str | None:
+    """The package whose absence an error is about."""
+    named = error.name if isinstance(error, ModuleNotFoundError) else None
+    found = (re.search(pattern, str(error)) for pattern in PACKAGE_WANTED)
+    name = named or next((each[1].lower() for each in found if each), "")
+    package = name.partition(".")[0]
+    return package if package and importlib.util.find_spec(package) is None else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,12 +1,16 @@
-"""How much memory there is, how much is used, and how much a model's weights will take."""
+"""How much memory there is and how much is used, and what keeps the second small."""
 
+import contextlib
+import ctypes
+import gc
+import shutil
 import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import psutil
 import torch
-
-BYTES_PER_WEIGHT = {"int8": 1.0, "nf4": 0.53, "fp4": 0.53}
-"""Of a quantised weight inside the language model's layers; 4 bits carry their scales."""
 
 HEADROOM = 1.25
 """Weights may take this much less than what is free, to leave room for the work itself."""
@@ -30,6 +34,13 @@ def free_bytes(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
+def total_bytes(device: torch.device) -> int:
+    """All the memory there is on the device, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return psutil.virtual_memory().total
+
+
 def peak_bytes(device: torch.device) -> int:
     """Most memory used so far: the accelerator's tensors, or on a CPU the whole process."""
     if device.type == "cuda":
@@ -44,32 +55,77 @@ def peak_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def weight_bytes(
-    model: torch.nn.Module, quantization: str, dtype: torch.dtype = torch.bfloat16
-) -> int:
-    """Bytes of a model's weights once loaded.
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+"""Names of two settings of glibc's allocator."""
+SMALL_PIECES, LARGE_PIECES = 1 << 20, 32 << 20
+"""Bytes from which a tensor gets pages of its own, which go back as soon as it does; the second is
+where glibc itself ends up after it has seen large tensors."""
 
-    Args:
-        model: not quantised yet; may be on the meta device.
-        quantization: "none", "int8", "nf4" or "fp4".
-        dtype: of what is not quantised.
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """The C library where its allocator can be told what to do; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+@contextlib.contextmanager
+def exact_pages() -> Iterator[None]:
+    """While it lasts, what is freed on a CPU goes back to the system at once. For loading.
+
+    Otherwise pieces between tensors that stay keep others' memory: an 8-bit model of 146 million
+    parameters then held 0.79 GB after loading instead of 0.31 GB.
     """
-    decoder = model.get_decoder()  # pyright: ignore[reportCallIssue]
-    quantised = sum(
-        module.weight.numel() for module in decoder.modules() if isinstance(module, torch.nn.Linear)
-    )
-    others = sum(parameter.numel() for parameter in model.parameters()) - quantised
-    return int(
-        quantised * BYTES_PER_WEIGHT.get(quantization, dtype.itemsize) + others * dtype.itemsize
-    )
+    return_pages()
+    try:
+        yield
+    finally:
+        reuse_pages()
 
 
-def choose_quantization(
-    model: torch.nn.Module, device: torch.device, dtype: torch.dtype = torch.bfloat16
-) -> str:
-    """ "none" where the weights fit into free memory, else "int8", else "nf4"."""
-    free = free_bytes(device)
-    for quantization in ("none", "int8"):
-        if weight_bytes(model, quantization, dtype) * HEADROOM < free:
-            return quantization
-    return "nf4"
+def return_pages() -> None:
+    """From now on what is freed on a CPU goes back to the system at once.
+
+    For reading a prompt, whose large tensors come and go: of 4000 tokens the same model took 0.6
+    GB instead of 2.0 GB.
+    """
+    if (library := _glibc()) is not None:
+        _set_thresholds(library, SMALL_PIECES)
+
+
+def reuse_pages(*_: object) -> None:
+    """From now on freed memory is kept for the next tensors. For writing an answer.
+
+    New pages for keys and values at every token made joining them ten times slower.
+    """
+    if (library := _glibc()) is not None:
+        _set_thresholds(library, LARGE_PIECES)
+
+
+def _set_thresholds(library: ctypes.CDLL, pieces: int) -> None:
+    library.mallopt(MMAP_THRESHOLD, pieces)
+    library.mallopt(TRIM_THRESHOLD, 2 * pieces)
+
+
+def give_back() -> None:
+    """Gives memory that nothing uses any more back, also what only points at itself."""
+    gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Gives memory that was freed back to the system and to other programs."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes that can still be written to the disk of a folder, which need not be there yet."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return shutil.disk_usage(there).free

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vlm.backend import Backend, Capabilities, Event, Finished, ImageLayout, Progress
+from vlm.backend import Backend, Capabilities, Event, Finished, ImageLayout, Progress, Report
 from vlm.errors import ModelError, RequestError
 from vlm.messages import Image, Message
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 
-Report = Callable[[str, int, int], None]
-"""Called with a stage of loading, and how much of how much of it is done."""
 Prepare = Callable[[Settings, Report, threading.Event], None]
 """What can be done while another model still answers: looking, downloading. Raises VLMError."""
 Open = Callable[[Settings, Report, threading.Event], Backend]

@@ -1,34 +1,34 @@
 """The processor of a checkpoint that transformers knows, and what it lets people choose.
 
-In: a folder or hub id and the model's configuration. Out: a processor without its video part,
-which needs torchvision; its knobs for images, and their values as arguments of one call.
+In: a folder or hub id and the model's configuration. Out: a processor for images and text; its
+knobs for images, and their values as arguments of one call.
 """
 
 import contextlib
 import inspect
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 import transformers
-from transformers import AutoModel, AutoProcessor, ProcessorMixin
+from transformers import AutoImageProcessor, AutoModel, AutoProcessor, ProcessorMixin
+from transformers.models.auto.auto_mappings import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 from transformers.models.auto.processing_auto import (
     PROCESSOR_MAPPING,
     processor_class_from_name,
 )
-from transformers.utils.hub import cached_file
 
-from vlm.backend import ImageKnob
-from vlm.errors import ModelError, RequestError
+from vlm.backend import ImageKnob, check_image_detail
+from vlm.errors import ModelError
+from vlm.processor_parts import image_text_only, read_json, with_plain_marks
 
 
 def load_processor(
     source: str, config: transformers.PreTrainedConfig, tokenizer: str = ""
 ) -> ProcessorMixin:
-    """The processor of a checkpoint that transformers knows, without its video part.
+    """The processor of a checkpoint that transformers knows, for images and text alone.
 
     The class is one of transformers' own, named by the checkpoint or else by its configuration,
     never by a file's `auto_map`, so no checkpoint can ask for remote code here.
@@ -44,32 +44,49 @@ def load_processor(
     if kind is None:
         processor = AutoProcessor.from_pretrained(source, config=config, trust_remote_code=False)
     else:
-        processor = with_tokenizer(without_video(kind), tokenizer).from_pretrained(
-            source, trust_remote_code=False, **_missing_sizes(kind, source, config)
-        )
+        made = with_plain_marks(image_text_only(with_tokenizer(kind, tokenizer)))
+        sizes = _missing_sizes(kind, source, config)
+        processor = made.from_pretrained(source, trust_remote_code=False, **sizes)
     if not hasattr(processor, "image_processor"):
         raise ModelError("no_processor", source=source)
     return processor
 
 
+def load_image_processor(source: str, vision: Any) -> Any:
+    """What turns pictures into the pixels of a vision tower alone.
+
+    Args:
+        source: folder or hub id of the checkpoint.
+        vision: configuration of the tower. Where the checkpoint does not say how its pictures are
+            prepared, it is as for the tower's kind, at the tower's size.
+
+    Raises:
+        ModelError: neither the checkpoint nor transformers knows how.
+    """
+    own = read_json(source, "preprocessor_config.json")
+    if own or "image_processor" in read_json(source, "processor_config.json"):
+        return AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)
+    package = type(vision).__module__.split(".")[-2]
+    name = (IMAGE_PROCESSOR_MAPPING_NAMES.get(package) or {}).get("pil")
+    kind: Any = get_image_processor_class_from_name(name) if name else None
+    if kind is None:
+        raise ModelError("no_processor", source=source)
+    settings: dict[str, Any] = {}
+    if hasattr(kind, "patch_size"):
+        settings["patch_size"] = vision.patch_size
+    for argument in ("size", "crop_size"):
+        if usual := getattr(kind, argument, None):
+            settings[argument] = dict.fromkeys(usual, vision.image_size)
+    return kind(**settings)
+
+
 def _declared_class(source: str) -> type[ProcessorMixin] | None:
     """The processor class that a checkpoint's files name, if transformers has it."""
     for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
-        name = _read(source, file).get("processor_class")
+        name = read_json(source, file).get("processor_class")
         if name and (kind := processor_class_from_name(name)) is not None:
             return kind
     return None
-
-
-def _read(source: str, file: str) -> dict[str, Any]:
-    """A JSON object of the checkpoint; empty where it has no such file."""
-    path = cached_file(
-        source,
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
 
 
 def _missing_sizes(kind: type[ProcessorMixin], source: str, config: Any) -> dict[str, Any]:
@@ -78,12 +95,13 @@ def _missing_sizes(kind: type[ProcessorMixin], source: str, config: Any) -> dict
     They are arguments of the processor that only processor_config.json stores, which older
     checkpoints lack; their defaults belong to one published model.
     """
-    stored = _read(source, "processor_config.json")
+    stored = read_json(source, "processor_config.json")
     taken = inspect.signature(kind.__init__).parameters
     sizes: dict[str, Any] = {}
     for name, derive in SIZES.items():
         if name in taken and stored.get(name) is None:
-            with contextlib.suppress(AttributeError):  # this model counts in another way
+            # this model counts in another way
+            with contextlib.suppress(AttributeError, ValueError):
                 sizes[name] = derive(config)
     return sizes
 
@@ -109,36 +127,6 @@ SIZES: Mapping[str, Callable[[Any], Any]] = {
     "image_seq_length": lambda config: config.mm_tokens_per_image,
 }
 """Argument of a processor -> how it follows from the model's configuration."""
-
-
-def without_video(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
-    """The same processor class for images and text alone.
-
-    The video part of a processor needs torchvision and is of no use here.
-    """
-    parts = [name for name in kind.get_attributes() if name != "video_processor"]
-    if parts == kind.get_attributes():
-        return kind
-
-    class ImageTextProcessor(kind):
-        @classmethod
-        def get_attributes(cls) -> list[str]:
-            return parts
-
-        @classmethod
-        def from_args_and_dict(
-            cls, args: list[Any], processor_dict: dict[str, Any], **settings: Any
-        ) -> Any:
-            # constructors take (image_processor, tokenizer, video_processor, ...)
-            settings_of_file = {k: v for k, v in processor_dict.items() if k != "video_processor"}
-            return super().from_args_and_dict([*args, None], settings_of_file, **settings)
-
-        def apply_chat_template(self, *arguments: Any, **settings: Any) -> Any:
-            # some classes ask their video part for defaults here
-            return ProcessorMixin.apply_chat_template(self, *arguments, **settings)
-
-    ImageTextProcessor.__name__ = kind.__name__  # it is written to, and read from, the checkpoint
-    return ImageTextProcessor
 
 
 def with_tokenizer(kind: type[ProcessorMixin], tokenizer: str) -> type[ProcessorMixin]:
@@ -219,28 +207,14 @@ def image_settings(processor: Any, detail: Mapping[str, int | bool]) -> dict[str
     if not detail:
         return {}
     knobs = {knob.name: knob for knob in image_knobs(processor)}
-    for name, value in detail.items():
-        if name not in knobs:
-            raise RequestError("image_detail_unknown", got=name, known=", ".join(knobs) or "-")
-        _check_value(knobs[name], value)
+    check_image_detail(detail, tuple(knobs.values()))
     if getattr(processor, "image_knobs", None) is not None:
-        return dict(detail)
+        return {knobs[name].argument or name: value for name, value in detail.items()}
     found = {knob.name: setting for knob, setting in _native_knobs(processor)}
     settings: dict[str, Any] = {}
     for name, value in detail.items():
         settings |= found[name](value)
     return settings
-
-
-def _check_value(knob: ImageKnob, value: object) -> None:
-    if isinstance(knob.default, bool):
-        right, accepted = isinstance(value, bool), "true, false"
-    else:
-        low, high = knob.low or 0, knob.high or 0
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        right, accepted = whole and low <= cast(int, value) <= high, f"{low} … {high}"
-    if not right:
-        raise RequestError("image_detail_value", name=knob.name, got=value, accepted=accepted)
 
 
 Setting = Callable[[int | bool], dict[str, Any]]

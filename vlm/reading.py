@@ -170,6 +170,11 @@ class PromptReader:
             return {"type": "image", "image": self.images.convert(part.pixels)}
         return {"type": "text", "text": part.text}
 
+    def count_image_tokens(self, input_ids: torch.Tensor) -> int:
+        """How many tokens of a prompt stand for images."""
+        placeholder = self.placeholder_id
+        return 0 if placeholder is None else int((input_ids == placeholder).sum())
+
     # ---- images one by one ----
 
     @cached_property
@@ -228,7 +233,9 @@ class PromptReader:
             return None
         firsts = [int(starts[sum(counts[:number])]) for number in range(len(counts))]
         keys = [image_key(image, detail) for image in images]
-        prompt = Prompt(ids, tuple(zip(firsts, keys, strict=True)))
+        mask = inputs.get("attention_mask")
+        attended = None if mask is None else mask[0].bool()  # (tokens,)
+        prompt = Prompt(ids, tuple(zip(firsts, keys, strict=True)), attended)
         return Reading(inputs, prompt, images, pending, told)
 
     def features(

@@ -2,11 +2,19 @@
 
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vlm.backend import Finished, Progress, Timings, Usage
 from vlm.chat import Turn
 from vlm.settings import Settings, flag_words, option_words, setting_words
 from vlm.strings import say
+
+if TYPE_CHECKING:
+    from vlm.progress import LoadProgress
+
+if TYPE_CHECKING:
+    from vlm.blueprint import Workload
+    from vlm.estimate import Advice
 
 NOTICED_WAIT = 0.05
 """Seconds in the queue that are worth telling."""
@@ -156,3 +164,36 @@ def reproduce_command(
             words += flag_words("--system-prompt", turn.system_prompt)
         words += option_words(turn.options)
     return shlex.join([*words, *setting_words(settings, MODEL_SETTINGS)])
+
+
+def load_words(progress: "LoadProgress", language: str = "en") -> str:
+    """What happens while a model is fetched, loaded or written."""
+    done, total = progress.current, progress.total
+    part = done / total if total else 0.0
+    facts = {"done": done / 1e9, "total": total / 1e9, "part": part}
+    return say(f"load.{progress.stage}", language, **facts)
+
+
+def advice_words(advice: "Advice | None", wanted: "Workload", free: int, language: str) -> str:
+    """The sentence with the largest setting that fits.
+
+    Args:
+        advice: as `vlm.estimate.advise` gives it.
+        wanted: what was asked for.
+        free: bytes.
+        language: "en" or "zh".
+    """
+    if advice is None:
+        return say("fit.nothing", language, free=free / 1e9)
+    detail = advice.workload.detail
+    fewer = "".join(f", {name} {value}" for name, value in detail.items())
+    key = "fit.as_asked" if advice.workload == wanted else "fit.smaller"
+    return say(
+        key,
+        language,
+        precision=advice.estimate.precision,
+        context=advice.workload.context,
+        images=advice.workload.images,
+        fewer=fewer,
+        total=advice.estimate.total / 1e9,
+    )

@@ -1,7 +1,7 @@
 """What can be set, and the only place that reads the environment and the command line.
 
 `Settings` holds for the whole program: every field has a `VLM_...` variable and a flag of the
-same name. `GenerationOptions` holds for one answer.
+same name. The flags of one answer become `vlm.options.GenerationOptions`.
 """
 
 import argparse
@@ -11,10 +11,11 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 
-from vlm.errors import RequestError, SettingError
+from vlm.errors import SettingError
 from vlm.images import ImageLimits
+from vlm.options import OPTION_RANGES, OPTION_TYPES, GenerationOptions
 from vlm.strings import choose_language, say
 
 
@@ -27,6 +28,7 @@ class Settings:
     quantization: str = "auto"
     dtype: str = "auto"
     device: str = "auto"
+    device_map: str = ""
     backend: str = "local"
     host: str = "127.0.0.1"
     port: int = 7860
@@ -58,6 +60,7 @@ class Settings:
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "quantization": ("auto", "none", "int8", "nf4", "fp4"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "device_map": ("", "auto", "balanced", "balanced_low_0", "sequential"),
     "language": ("auto", "en", "zh"),
 }
 """Settings that take one of a few words."""
@@ -76,94 +79,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
 YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 """How people write what is on or off."""
 
-SWITCHES = ("thumbnail", "splitting", "padding", "cropping")
+SWITCHES = ("thumbnail", "splitting", "padding", "cropping", "numbering")
 """What `image_detail` may name that is on or off; everything else in it is a whole number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationOptions:
-    """How one answer is made. None means the model's own default.
-
-    Attributes:
-        temperature: 0 always takes the likeliest token; above, the higher the more varied.
-        top_p: keep the likeliest tokens that together reach this probability.
-        top_k: keep at most so many of the likeliest tokens; 0 keeps all.
-        repetition_penalty: above 1 makes tokens that were already used less likely.
-        num_beams: above 1 searches so many answers side by side; such an answer is not streamed.
-        max_new_tokens: end the answer after so many tokens.
-        min_new_tokens: do not end it before so many.
-        stop: end the answer before any of these texts.
-        seed: the same seed gives the same answer on the same machine.
-        image_detail: how images are cut up and scaled: the name of a `vlm.backend.ImageKnob` ->
-            its value. Which there are is the processor's to say.
-    """
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    repetition_penalty: float | None = None
-    num_beams: int | None = None
-    max_new_tokens: int | None = None
-    min_new_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    image_detail: Mapping[str, int | bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in OPTION_RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise RequestError("option_out_of_range", name=name, got=value, low=low, high=high)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> "GenerationOptions":
-        """Options from a JSON object. Raises RequestError for an unknown name or a wrong type."""
-        given = {
-            name: _option_from_json(name, value)
-            for name, value in values.items()
-            if value is not None or name not in OPTION_TYPES
-        }
-        return cls(**given)  # pyright: ignore[reportArgumentType]
-
-    def to_json(self) -> dict[str, object]:
-        """What is set, and only that, as a JSON object for `from_json`."""
-        unset = GenerationOptions()
-        given = {option.name: getattr(self, option.name) for option in fields(self)}
-        as_json = {"stop": list(self.stop), "image_detail": dict(self.image_detail)}
-        return {
-            name: as_json.get(name, value)
-            for name, value in given.items()
-            if value != getattr(unset, name)
-        }
-
-
-def _option_from_json(name: str, value: object) -> object:
-    """The value of one option, a list as a tuple."""
-    if name not in OPTION_TYPES:
-        raise RequestError("option_unknown", got=name, known=", ".join(OPTION_TYPES))
-    if isinstance(value, list) and all(isinstance(text, str) for text in value):
-        value = tuple(value)
-    right = isinstance(value, OPTION_TYPES[name]) and not isinstance(value, bool)
-    if isinstance(value, dict):
-        right = right and all(isinstance(key, str) for key in value)
-        right = right and all(isinstance(each, int) for each in value.values())
-        value = dict(value)
-    if not right:
-        raise RequestError("option_type", name=name, got=repr(value)[:60])
-    return value
-
-
-OPTION_RANGES: Mapping[str, tuple[float, float]] = {
-    "temperature": (0.0, 5.0),
-    "top_p": (0.01, 1.0),
-    "top_k": (0, 1000),
-    "repetition_penalty": (0.5, 3.0),
-    "num_beams": (1, 16),
-    "max_new_tokens": (1, 32768),
-    "min_new_tokens": (0, 32768),
-    "seed": (0, 2**32 - 1),
-}
-"""Smallest and largest value of each option that is a number."""
 
 
 def read_settings(
@@ -224,21 +141,6 @@ def terminal_language(settings: Settings, environ: Mapping[str, str] | None = No
     return choose_language(environ.get("LC_ALL") or environ.get("LANG") or "")
 
 
-OPTION_TYPES: Mapping[str, tuple[type, ...]] = {
-    "temperature": (int, float),
-    "top_p": (int, float),
-    "top_k": (int,),
-    "repetition_penalty": (int, float),
-    "num_beams": (int,),
-    "max_new_tokens": (int,),
-    "min_new_tokens": (int,),
-    "stop": (tuple,),
-    "seed": (int,),
-    "image_detail": (dict,),
-}
-"""What each option of an answer may be in JSON, a list being a tuple here."""
-
-
 class Parser(argparse.ArgumentParser):
     """Reads a command line. Commands add their own arguments to one; words come from the table."""
 
@@ -253,18 +155,34 @@ class Parser(argparse.ArgumentParser):
                 metavar = "|".join(CHOICES.get(setting.name, (setting.name.upper(),)))
                 group.add_argument(flag, metavar=metavar, help=text)
 
-    def add_count(self, flag: str, *, default: int | None = None, most: int, text: str) -> None:
-        """Adds a flag for a whole number from 1 to `most`; another is a SettingError."""
+    def add_count(
+        self,
+        flag: str,
+        *,
+        default: int | None = None,
+        bare: int | None = None,
+        most: int,
+        text: str,
+    ) -> None:
+        """Adds a flag for a whole number from 1 to `most`; another is a SettingError.
+
+        Args:
+            default: where the flag is not given.
+            bare: where it is given without a number; None: it needs one.
+        """
 
         def count(word: str) -> int | float:
             return _number(flag, word, int, (1, most))
 
-        self.add_argument(flag, type=count, default=default, metavar="N", help=text)
+        alone: dict[str, typing.Any] = {} if bare is None else {"nargs": "?", "const": bare}
+        self.add_argument(flag, type=count, default=default, metavar="N", help=text, **alone)
 
-    def add_generation_options(self) -> None:
-        """Adds a flag for every option of an answer, such as `--temperature T`."""
+    def add_generation_options(self, *only: str) -> None:
+        """Adds a flag for every option of an answer, or the named ones, such as `--temperature`."""
         group = self.add_argument_group(say("option.group"))
         for option in fields(GenerationOptions):
+            if only and option.name not in only:
+                continue
             flag, text = _flag(option.name), say(f"option.{option.name}")
             if option.name == "stop":
                 group.add_argument(flag, action="append", default=[], metavar="TEXT", help=text)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
+import psutil
 import torch
 from transformers import PreTrainedTokenizerBase, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
@@ -249,3 +250,9 @@ class Worker:
         with self._lock:
             self._closing.set()
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def leave_a_core() -> None:
+    """Keeps one core for the server: threads of a matrix product wait for the slowest of them."""
+    cores = psutil.cpu_count(logical=False) or 1
+    torch.set_num_threads(max(1, cores - 1))

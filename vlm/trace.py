@@ -5,8 +5,9 @@ Families declare their taps as data; for other models they follow from the form 
 hooks are set here.
 """
 
+import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,7 +35,10 @@ class Stage:
     axes: tuple[str, ...]
 
 
-PIXELS = "images, channels, height, width|batch, images, channels, height, width|patches, values"
+PIXELS = (
+    "images, channels, height, width|batch, images, channels, height, width|"
+    "images, patches, values|patches, values"
+)
 FEATURES = "images, positions, width|positions, width|images, width, rows, columns"
 INPUT_IDS = Tap(name="input_ids", side="input", value="input_ids", axes="batch, tokens")
 
@@ -52,13 +56,25 @@ def trace(model: PreTrainedModel, inputs: Mapping[str, Any], taps: Sequence[Tap]
         inputs: of its `forward`, on its device: `input_ids` (1, tokens) and the like.
         taps: see `vlm.families.Tap`.
     """
+    with watched(model, taps) as found:
+        model(**_first_step(model, inputs))
+    return stages(found)
+
+
+@contextlib.contextmanager
+def watched(model: nn.Module, taps: Sequence[Tap]) -> Iterator[dict[Tap, list[Tensor]]]:
+    """While it is open, what each tap shows of every call of its module, on the CPU."""
     found: dict[Tap, list[Tensor]] = {tap: [] for tap in taps}
     hooks = [_watch(model.get_submodule(tap.module), tap, calls) for tap, calls in found.items()]
     try:
-        model(**_first_step(model, inputs))
+        yield found
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def stages(found: Mapping[Tap, list[Tensor]]) -> list[Stage]:
+    """What was seen, in the order of the taps; see `trace` for calls of one module."""
     return [_stage(tap, array) for tap, calls in found.items() for array in _joined(calls)]
 
 

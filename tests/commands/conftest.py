@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.fakes import ScriptedBackend
 from vlm.__main__ import main
-from vlm.commands import chat
+from vlm.backend import Capabilities
+from vlm.commands import chat, describe
 
 
 class Ran(NamedTuple):
@@ -37,11 +38,12 @@ def run(monkeypatch, capsys) -> Callable[..., Ran]:
 
 @pytest.fixture
 def scripted(monkeypatch) -> Callable[..., ScriptedBackend]:
-    """scripted(["A cat."]) -> the backend that answers `python -m vlm chat` from now on."""
+    """scripted(["A cat."]) -> the backend that answers `chat` and `describe` from now on."""
 
-    def use(*scripts: list) -> ScriptedBackend:
-        backend = ScriptedBackend(*scripts)
-        monkeypatch.setattr(chat, "open_backend", lambda settings: backend)
+    def use(*scripts: list, able: Capabilities | None = None) -> ScriptedBackend:
+        backend = ScriptedBackend(*scripts, able=able)
+        for command in (chat, describe):
+            monkeypatch.setattr(command, "open_backend", lambda settings: backend)
         return backend
 
     return use

@@ -3,31 +3,24 @@
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.fakes import ScriptedBackend, photo, photo_bytes
+from tests.support.fakes import PressCtrlC, ScriptedBackend, photo, photo_bytes
 from vlm.backend import Finished, Progress, Usage, open_backend
 from vlm.chat import ChatSession
 from vlm.commands import chat
 from vlm.errors import RequestError
 from vlm.messages import user_message
-from vlm.settings import GenerationOptions, read_settings
+from vlm.options import GenerationOptions, Preset
+from vlm.settings import read_settings
 from vlm.transcript import Conversation, to_zip
 
 ROOT = Path(__file__).parents[2]
 CAT = ROOT / "assets" / "examples" / "cat.jpg"
-
-
-class PressCtrlC(threading.Event):
-    """A gate that sends this process what Ctrl-C sends, and never opens."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        signal.raise_signal(signal.SIGINT)
-        return False
 
 
 @pytest.fixture
@@ -91,6 +84,30 @@ def test_options_and_system_prompt_reach_the_backend(run, scripted):
     assert [message.text for message in asked.messages] == ["Be brief.", "What?"]
     assert (asked.options.temperature, asked.options.stop) == (0.5, (".", "!"))
     assert asked.options.seed == 7
+
+
+PRESETS = (Preset(name="sure", values={"temperature": 0, "num_beams": 3}),)
+
+
+def test_a_preset_of_the_model_is_used_and_flags_count_more(run, scripted):
+    backend = scripted(["One."], ["Two."])
+    backend.able = replace(backend.able, presets=PRESETS)
+    run("chat", "-p", "What?", "--preset", "sure", "--num-beams", "2", "--seed", "7")
+    run("chat", "--preset", "sure", "--seed", "8", typed="What?\n")
+    wanted = [
+        GenerationOptions(temperature=0, num_beams=2, seed=7),
+        GenerationOptions(temperature=0, num_beams=3, seed=8),
+    ]
+    assert [asked.options for asked in backend.asked] == wanted
+
+
+def test_an_unknown_preset_is_refused_before_anything_is_asked(run, scripted):
+    backend = scripted()
+    backend.able = replace(backend.able, presets=PRESETS)
+    ran = run("chat", "-p", "What?", "--preset", "other")
+    assert (ran.out, backend.asked, backend.closed) == ("", [], True)
+    assert ran.status == run("chat", "-p", "What?", "--port", "x").status != 0
+    assert "no options under the name 'other'; it has: sure." in ran.err
 
 
 @pytest.mark.parametrize(("seed", "seeds"), [(["--seed", "7"], [7, 8, 9]), ([], [0, 1, 2])])

@@ -23,10 +23,11 @@ from vlm.chat import ChatSession
 from vlm.engine import Engine
 from vlm.errors import RequestError, VLMError
 from vlm.families import Family
-from vlm.loading import CPU_BLOCK, Loaded, load
+from vlm.loading import Loaded, load
 from vlm.messages import ALL_ROLES, Image, Message, Text, user_message
+from vlm.options import GenerationOptions
+from vlm.quantization import CPU_BLOCK
 from vlm.reading import PromptReader
-from vlm.settings import GenerationOptions
 
 ODD = ((96, 64), (1, 1), (3, 200), (333, 57))
 NUMBERS = {"rtol": 1e-3, "atol": 1e-3}
@@ -325,9 +326,9 @@ def test_what_earlier_answers_leave_behind_changes_no_answer(engine: Engine, loa
             events = list(engine.stream(message, SHORT, threading.Event()))
         return "".join(event.text for event in events if isinstance(event, TextDelta))
 
-    engine._forget()
+    engine.forget()
     fresh = ask("What is in the picture?")
-    engine._forget()
+    engine.forget()
     assert ask("What is it?", "What is in", "What is in the picture?") == fresh
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from vlm import families
 from vlm.families import common
+from vlm.options import GenerationOptions, with_preset
 from vlm.strings import TABLE
 
 CATALOGUE = families.catalogue()
@@ -26,6 +27,15 @@ def test_family_declares_itself(name):
     names = [tap.name for tap in family.stages]
     assert len(set(names)) == len(names) > 0
     assert names[-1] == "logits"
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_presets_are_options_with_words_for_people(name):
+    presets = families.families()[name].presets
+    for preset in presets:
+        assert with_preset(GenerationOptions(), preset.name, presets) != GenerationOptions()
+        assert f"answer_preset.{preset.name}" in TABLE
+    assert len({preset.name for preset in presets}) == len(presets)
 
 
 @pytest.mark.parametrize("name", families.NAMES)

@@ -10,7 +10,7 @@ from vlm.backend import Event, Finished, TextDelta
 from vlm.engine import Engine
 from vlm.generation import generation_config
 from vlm.messages import Message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 
 @dataclass

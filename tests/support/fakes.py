@@ -1,6 +1,7 @@
 """Stand-ins for tests: a backend that follows a script, and small photos made on the spot."""
 
 import io
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,16 @@ from vlm.backend import (
 )
 from vlm.images import open_image
 from vlm.messages import Image, Message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
+
+
+class PressCtrlC(threading.Event):
+    """A gate that sends this process what Ctrl-C sends, and never opens."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return False
+
 
 BREAKS_OFF = "\0"
 """As a step: the answer ends here without a `Finished`, which no backend should do."""

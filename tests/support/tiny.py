@@ -1,8 +1,9 @@
-"""Tiny random checkpoints of four native architectures, saved to disk as a hub repository would be.
+"""Tiny random checkpoints of native architectures, saved to disk as a hub repository would be.
 
 Each is a few hundred kB: one or two layers, width 32 to 64, a byte-level tokenizer of our own.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +15,17 @@ from transformers import (
     Gemma3ForConditionalGeneration,
     Gemma3ImageProcessor,
     Gemma3Processor,
+    Gemma4Config,
+    Gemma4ForConditionalGeneration,
+    Gemma4ImageProcessor,
+    Gemma4Processor,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    MiniCPMV4_6Config,
+    MiniCPMV4_6ForConditionalGeneration,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
@@ -206,13 +214,129 @@ def gemma3(folder: Path) -> None:
     _save(Gemma3ForConditionalGeneration, config, folder)
 
 
-def _save_processor(kind: type, pixels: object, words: object, folder: Path, **extra: int) -> None:
-    """Writes the files of a processor whose class wants a video part that needs torchvision."""
-    from vlm.processors import without_video
+def gemma4(folder: Path) -> None:
+    """Tower of 70 tokens a picture, embeddings of each layer, layers that share keys and values."""
+    words = tokenizer(
+        "<|image|>",
+        boi_token="<|image>",
+        eoi_token="<image|>",
+        image_token="<|image|>",
+        boa_token="<|audio>",
+        eoa_token="<audio|>",
+        audio_token="<|audio|>",
+        video_token="<|video|>",
+    )
+    ids = {
+        name: words.convert_tokens_to_ids(text) for name, text in words.special_tokens_map.items()
+    }
+    config = Gemma4Config(
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "head_dim": 16,
+            "patch_size": 4,
+            "position_embedding_size": 1024,
+        },
+        text_config=_text(
+            len(words),
+            num_hidden_layers=4,
+            layer_types=["sliding_attention", "full_attention"] * 2,
+            num_kv_shared_layers=2,
+            use_double_wide_mlp=True,
+            head_dim=16,
+            global_head_dim=32,
+            sliding_window=16,
+            hidden_size_per_layer_input=64,
+            vocab_size_per_layer_input=len(words),
+        ),
+        audio_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "subsampling_conv_channels": [8, 4],
+            "output_proj_dims": 32,
+        },
+        image_token_id=ids["image_token"],
+        boi_token_id=ids["boi_token"],
+        eoi_token_id=ids["eoi_token"],
+        audio_token_id=ids["audio_token"],
+        boa_token_id=ids["boa_token"],
+        eoa_token_index=ids["eoa_token"],
+        video_token_id=ids["video_token"],
+    )
+    pixels = Gemma4ImageProcessor(patch_size=4, max_soft_tokens=70)
+    _save_processor(Gemma4Processor, pixels, words, folder)
+    _save(Gemma4ForConditionalGeneration, config, folder)
 
-    without_video(kind)(
-        pixels, words, None, chat_template=getattr(words, "chat_template", None), **extra
-    ).save_pretrained(folder)
+
+def minicpm_v4_6(folder: Path) -> None:
+    """SigLIP-like tower with slices, two mergers, Qwen3.5 with a recurrent layer.
+
+    Its processor has no file but preprocessor_config.json, as the published one.
+    """
+    words = tokenizer(
+        "<|image_pad|>",
+        image_token="<|image_pad|>",
+        video_token="<|video_pad|>",
+        image_start_token="<image>",
+        image_end_token="</image>",
+        slice_start_token="<slice>",
+        slice_end_token="</slice>",
+        image_id_start_token="<image_id>",
+        image_id_end_token="</image_id>",
+    )
+    config = MiniCPMV4_6Config(
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 64,
+            "patch_size": 8,
+        },
+        text_config={
+            "model_type": "qwen3_5_text",
+            **_text(
+                len(words),
+                head_dim=32,
+                layer_types=["linear_attention", "full_attention"],
+                linear_key_head_dim=16,
+                linear_value_head_dim=4,
+                linear_num_key_heads=2,
+                linear_num_value_heads=32,
+            ),
+        },
+        insert_layer_id=0,
+        image_token_id=words.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=words.convert_tokens_to_ids("<|video_pad|>"),
+    )
+    words.save_pretrained(folder)
+    settings = {
+        "image_processor_type": "MiniCPMV4_6ImageProcessor",
+        "processor_class": "MiniCPMV4_6Processor",
+        "max_slice_nums": 4,
+        "scale_resolution": 64,
+        "patch_size": 8,
+        "use_image_id": True,
+        "slice_mode": True,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    _save(MiniCPMV4_6ForConditionalGeneration, config, folder)
+
+
+def _save_processor(
+    kind: type[ProcessorMixin], pixels: object, words: object, folder: Path, **extra: int
+) -> None:
+    """Writes the files of a processor whose class wants parts for video or audio."""
+    from vlm.processor_parts import UnusedPart, image_text_only
+
+    parts = {"image_processor": pixels, "tokenizer": words}
+    whole = {name: parts.get(name) or UnusedPart(name) for name in kind.get_attributes()}
+    template = getattr(words, "chat_template", None)
+    image_text_only(kind)(**whole, chat_template=template, **extra).save_pretrained(folder)
 
 
 def _save(kind: type, config: object, folder: Path) -> None:
@@ -228,4 +352,6 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "smolvlm": smolvlm,
     "qwen2_5_vl": qwen2_5_vl,
     "gemma3": gemma3,
+    "gemma4": gemma4,
+    "minicpm_v4_6": minicpm_v4_6,
 }

@@ -109,9 +109,11 @@ def test_a_cancelled_job_stops_the_backend(serve):
 
 
 def test_only_the_documented_endpoints_are_public(serve):
-    endpoints = Client(serve().address, verbose=False).view_api(return_format="dict")
-    assert list(endpoints["named_endpoints"]) == ["/chat"]
-    assert endpoints["unnamed_endpoints"] == {}
+    for hosted, names in ((False, ["/chat", "/models", "/load"]), (True, ["/chat", "/models"])):
+        client = Client(serve(hosted=hosted).address, verbose=False)
+        endpoints = client.view_api(return_format="dict")
+        assert list(endpoints["named_endpoints"]) == names
+        assert endpoints["unnamed_endpoints"] == {}
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "requirements.txt", "assets/pocket/config.json"])

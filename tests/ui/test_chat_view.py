@@ -6,7 +6,7 @@ from tests.support.fakes import ScriptedBackend, photo
 from vlm.backend import Finished, ImageLayout, Progress, Reason, TextDelta, Timings, Usage
 from vlm.chat import ChatSession
 from vlm.errors import ImageError, ModelError, RequestError, VLMError
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 from vlm.ui import chat_view
 from vlm.ui.context import Visit
 

@@ -11,7 +11,7 @@ from tests.support.fakes import ScriptedBackend, photo_bytes
 from tests.ui.test_chat_turns import converse, said
 from vlm.backend import Event, Finished, TextDelta
 from vlm.messages import Message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 from vlm.streaming import Emit, Worker
 
 pytestmark = pytest.mark.browser

@@ -1,6 +1,6 @@
 """The settings drawer: every option of an answer, from the field to the backend."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from playwright.sync_api import expect
@@ -8,10 +8,10 @@ from playwright.sync_api import expect
 from tests.support.fakes import ScriptedBackend
 from tests.ui.test_composer import act, picture, severe_findings
 from vlm.backend import Capabilities, ImageKnob
-from vlm.errors import RequestError
-from vlm.settings import GenerationOptions
+from vlm.errors import RequestError, SettingError
+from vlm.options import GenerationOptions, Preset
 from vlm.strings import LANGUAGES, say
-from vlm.ui.drawer import KNOBS, NUMBERS, WHOLE, Drawer, chips, problem_words
+from vlm.ui.drawer import KNOBS, NUMBERS, WHOLE, Drawer, chips, preset_row, problem_words
 
 KNOBS_OF_ALL_KINDS = (
     ImageKnob(name="tiles", default=4, low=1, high=12),
@@ -117,6 +117,32 @@ def test_chips_name_what_was_changed_and_only_that(language):
     assert say("knob.tiles", language) + " 1 ×" in drawn
     assert f"{say('knob.thumbnail', language)} {say('knob.off', language)} ×" in drawn
     assert "…" in drawn
+
+
+PRESETS = (Preset(name="beams", values={"temperature": 0, "num_beams": 3, "top_p": 0.85}),)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_presets_have_a_row_only_where_the_model_has_some(language):
+    assert preset_row((), language) == ""
+    drawn = preset_row(PRESETS, language)
+    assert drawn.count("<button") == 1
+    assert say("answer_preset.beams", language) in drawn
+    assert say("settings.presets", language) in drawn
+
+
+def test_a_preset_fills_its_fields_and_no_others():
+    drawer = Drawer.__new__(Drawer)
+    drawer.controls = list(NAMES)  # in place of the components
+    filled = drawer.fill("beams", PRESETS)
+    assert filled == {"temperature": "0", "num_beams": "3", "top_p": "0.85"}
+    _, options, wrong = read(**filled)
+    assert (options, wrong) == (
+        GenerationOptions(temperature=0, num_beams=3, top_p=0.85),
+        [],
+    )
+    with pytest.raises(SettingError, match="it has: beams"):
+        drawer.fill("other", PRESETS)
 
 
 # ---- opening and closing ----
@@ -275,6 +301,34 @@ def test_knobs_are_those_of_the_model(serve, served, open_tab):
     open_drawer(plain)
     expect(plain.find("#image-detail")).to_contain_text(say("knob.none"))
     assert [name for name in KNOBS if plain.find(f"#image-{name}").is_visible()] == []
+
+
+@pytest.mark.browser
+def test_a_preset_fills_the_fields_and_reaches_the_backend(serve, served, open_tab):
+    able = replace(ABLE, presets=PRESETS)
+    served_too = serve(backend=ScriptedBackend(["Yes."], able=able))
+    tab = open_tab(served_too.address)
+    open_drawer(tab)
+    field(tab, "seed").fill("3")
+    field(tab, "temperature").fill("0.5")
+    button = act(tab, "options", name="beams")
+    expect(button).to_have_text(say("answer_preset.beams"))
+    assert severe_findings(tab) == []
+    button.click()
+    expect(field(tab, "temperature")).to_have_value("0")
+    expect(field(tab, "num-beams")).to_have_value("3")
+    expect(field(tab, "seed")).to_have_value("3")
+    expect(field(tab, "top-k")).to_have_value("")
+    tab.page.get_by_text("简体中文", exact=True).dispatch_event("click")
+    expect(button).to_have_text(say("answer_preset.beams", "zh"))
+    close_drawer(tab)
+    tab.ask("Well?")
+    tab.wait_for_answer()
+    asked = served_too.backend.asked[-1]
+    assert asked.options == GenerationOptions(temperature=0, num_beams=3, top_p=0.85, seed=3)
+    plain = open_tab(served.address)
+    open_drawer(plain)
+    expect(plain.find("#answer-presets button")).to_have_count(0)
 
 
 # ---- what was changed, and what is wrong ----

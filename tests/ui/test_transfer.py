@@ -11,7 +11,8 @@ from gradio.utils import get_upload_folder
 from playwright.sync_api import expect
 
 from tests.support.fakes import photo_bytes
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 from vlm.transcript import from_zip
 
 pytestmark = pytest.mark.browser

@@ -3,4 +3,7 @@
 Each module has `add_arguments(parser)` and `run(arguments, settings) -> exit status`.
 """
 
-NAMES = ("chat", "compare", "trace", "models", "info", "bench")
+NAMES = (
+    *("chat", "describe", "compare", "trace", "embed", "models", "info"),
+    *("fit", "quantize", "compare-precision", "bench"),
+)

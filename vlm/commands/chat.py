@@ -1,33 +1,24 @@
 """`python -m vlm chat IMAGE... [-p PROMPT]`: the answer on stdout, everything else on stderr."""
 
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
 from vlm.backend import Backend, Event, Finished, Progress, TextDelta, open_backend
 from vlm.chat import ChatSession, Turn
+from vlm.commands.pictures import open_source
+from vlm.commands.terminal import INTERRUPTED, NOBODY_READS, interrupt_sets
 from vlm.errors import RequestError, SettingError, VLMError
-from vlm.fetch import fetch_image
-from vlm.images import is_address, open_image
 from vlm.messages import Image
+from vlm.options import GenerationOptions, with_preset
 from vlm.report import end_words, progress_words, stats_words
-from vlm.settings import (
-    GenerationOptions,
-    Parser,
-    Settings,
-    generation_options,
-    terminal_language,
-)
+from vlm.settings import Parser, Settings, generation_options, terminal_language
 from vlm.strings import error_text, say
 from vlm.transcript import Conversation, from_zip
-
-NOBODY_READS = 128 + 13
-"""Exit status of a program whose output is piped into one that has ended, as by SIGPIPE."""
 
 MOST_REPETITIONS = 1000
 MOST_TURNS = 100_000
@@ -45,6 +36,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_count("--repeat", default=1, most=MOST_REPETITIONS, text=say("flag.repeat"))
     parser.add_argument("--replay", metavar="FILE.zip", help=say("flag.replay"))
     parser.add_count("--turn", most=MOST_TURNS, text=say("flag.turn"))
+    parser.add_argument("--preset", metavar="NAME", help=say("flag.preset"))
     parser.add_generation_options()
 
 
@@ -52,11 +44,12 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Answers one prompt, or talks until the input ends. Returns the exit status."""
     options = generation_options(vars(arguments))
     stored = _stored(arguments, settings)
-    images = [_open(source, settings) for source in arguments.images]
+    images = [open_source(source, settings) for source in arguments.images]
     language = terminal_language(settings)
     try:
         print(say("progress.loading", language), file=sys.stderr)
         with closing(open_backend(settings)) as backend:
+            options = with_preset(options, arguments.preset, backend.capabilities().presets)
             if stored is not None:
                 return _replay(backend, *stored, options, arguments, settings)
             if arguments.prompt is None:
@@ -70,12 +63,6 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
             return _ask_repeatedly(ask, options, arguments, settings)
     except BrokenPipeError:
         return NOBODY_READS
-
-
-def _open(source: str, settings: Settings) -> Image:
-    if is_address(source):
-        return fetch_image(source, limits=settings.image_limits)
-    return open_image(source, limits=settings.image_limits)
 
 
 def _stored(arguments: SimpleNamespace, settings: Settings) -> tuple[Conversation, int] | None:
@@ -150,7 +137,7 @@ def _ask_repeatedly(
         counts = options.seed is not None or arguments.repeat > 1
         seed = (options.seed or 0) + turn if counts else None
         if _answer(ask, replace(options, seed=seed), arguments, settings) == "cancelled":
-            return 130
+            return INTERRUPTED
     return 0
 
 
@@ -202,7 +189,7 @@ def _answer(
     pieces: list[str] = []
     finished: Finished | None = None
     try:
-        with _interrupt_sets(cancel):
+        with interrupt_sets(cancel):
             for event in ask(options, cancel):
                 if isinstance(event, TextDelta):
                     pieces.append(event.text)
@@ -221,16 +208,3 @@ def _answer(
     for note in (end_words(finished, language), stats_words(finished, language)):
         print(note, end="\n" if note else "", file=sys.stderr)
     return finished.reason
-
-
-@contextmanager
-def _interrupt_sets(cancel: threading.Event) -> Iterator[None]:
-    """While an answer runs, Ctrl-C sets `cancel` instead of ending the program."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: cancel.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

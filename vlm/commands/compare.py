@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help=say("flag.json"))
     parser.add_argument("--out", metavar="FOLDER", help=say("flag.out"))
     parser.add_argument("--features", action="store_true", help=say("flag.features"))
-    parser.add_argument("--check", action="store_true", help=say("flag.check"))
+    parser.add_argument("--check", action="store_true", help=say("flag.compare_check"))
     parser.add_count("--pairs", default=40, most=MOST_PAIRS, text=say("flag.pairs"))
 
 
@@ -77,7 +77,7 @@ def _with_features(
     first: Image, second: Image, found: "Comparison", settings: Settings
 ) -> "Comparison":
     """The comparison with its regions marked by what the model of the settings sees."""
-    from vlm.engine import open_engine  # torch takes seconds
+    from vlm.opening import open_engine  # torch takes seconds
     from vlm.feature_difference import look, marked
 
     language = terminal_language(settings)

@@ -198,7 +198,7 @@ def measure_features(pairs: int, settings: Settings) -> list[dict]:
     Where nothing was edited, boxes of the same sizes are laid at random places: those of
     recompressed pairs should be hardly seen.
     """
-    from vlm.engine import open_engine  # torch takes seconds
+    from vlm.opening import open_engine  # torch takes seconds
     from vlm.feature_difference import look
 
     rows = []

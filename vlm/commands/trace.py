@@ -10,9 +10,8 @@ from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from vlm.fetch import fetch_image
-from vlm.images import is_address, open_image
-from vlm.messages import Image, Message, Text, user_message
+from vlm.commands.pictures import open_source
+from vlm.messages import Message, Text, user_message
 from vlm.settings import Parser, Settings, generation_options, terminal_language
 from vlm.strings import say
 
@@ -31,10 +30,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Loads the model, reads the prompt once and prints its stages."""
-    from vlm.engine import open_engine  # torch takes seconds: not for `--help`
+    from vlm.opening import open_engine  # torch takes seconds: not for `--help`
 
     options = generation_options(vars(arguments))
-    images = [_open(source, settings) for source in arguments.images]
+    images = [open_source(source, settings) for source in arguments.images]
     messages = [user_message(arguments.prompt, images)]
     if arguments.system_prompt:
         messages.insert(0, Message("system", (Text(arguments.system_prompt),)))
@@ -50,12 +49,6 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
         low, mean, high = (row[key] for key in ("min", "mean", "max"))
         print(f"{row['name']}\t{shape}\t{row['dtype']}\t{low:g}\t{mean:g}\t{high:g}")
     return 0
-
-
-def _open(source: str, settings: Settings) -> Image:
-    if is_address(source):
-        return fetch_image(source, limits=settings.image_limits)
-    return open_image(source, limits=settings.image_limits)
 
 
 def _row(stage: "Stage") -> dict:

@@ -6,18 +6,19 @@ repository; None means that transformers knows it. Families are imported when th
 
 import importlib
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vlm.families import common
 from vlm.messages import ALL_ROLES, Role
+from vlm.options import Preset
 
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
 
-NAMES = ("pocket", "paligemma", "internvl15", "minimind_v", "clip_qwen")
+NAMES = ("pocket", "paligemma", "internvl15", "minimind_v", "clip_qwen", "minicpm_v26")
 """Folders in this package, asked in this order."""
 
 
@@ -36,6 +37,8 @@ class Checkpoint:
         context_length: tokens of prompt and answer together, as its configuration says.
         images: the most in one prompt, as its makers say; None: several, no limit stated.
         good_at: key of a sentence in the table of words.
+        agreement: "int8" or "nf4" -> share of tokens that are as likely first as in 16 bits, where
+            it was measured (`python -m vlm compare-precision`).
     """
 
     name: str
@@ -47,6 +50,7 @@ class Checkpoint:
     languages: tuple[str, ...]
     context_length: int
     images: int | None = None
+    agreement: Mapping[str, float] = field(default_factory=dict)
     good_at: str
 
 
@@ -103,9 +107,13 @@ class Family:
         tiny: (an empty folder) -> source. Writes a small checkpoint with random weights, just as
             the family's own are laid out; for tests, offline, in a second or two. The layers of
             its language model are multiples of 64 wide, so that 4 bits can hold them.
+        inspect: (source, tokenizer) -> Opened without its weights, for what memory they would
+            take; `weights` is an empty dict where `open` would unpack them into one. None where
+            `open` itself reads none.
         roles: of the messages that its prompts have a place for.
         reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
             be kept for a prompt that goes on in another way.
+        presets: further options of an answer that it was published with.
         states_depend_on: (configuration of the language model, tokens of a prompt) -> what else
             the states of a prompt of that length depend on; they are kept only for prompts with
             the same.
@@ -117,8 +125,10 @@ class Family:
     checkpoints: tuple[Checkpoint, ...]
     stages: tuple[Tap, ...]
     tiny: Callable[[Path], str]
+    inspect: Callable[[str, str | None], Opened] | None = None
     roles: tuple[Role, ...] = ALL_ROLES
     reuses_prompts: bool = True
+    presets: tuple[Preset, ...] = ()
     states_depend_on: Callable[..., Hashable] = lambda *_: None
 
 

@@ -1,7 +1,7 @@
 """Well-known checkpoints that transformers knows by itself, for the list of models.
 
 They belong to no family. What is here loads without torchvision and timm; left out are models
-whose processor cannot do without its video part, or whose pixels only torchvision can prepare.
+whose pixels only torchvision can prepare, or whose tower is one of timm's.
 """
 
 from vlm.families import Checkpoint
@@ -175,6 +175,32 @@ CHECKPOINTS = (
         context_length=131072,
         license="Gemma terms of use",
         good_at="gemma3.good_at",
+    ),
+    _hub(
+        "google/gemma-4-E2B-it",
+        "Gemma 4 E2B",
+        5123,
+        revision="9dbdf8a839e4e9e0eb56ed80cc8886661d3817cf",
+        context_length=131072,
+        good_at="gemma4.good_at_e2b",
+    ),
+    _hub(
+        "google/gemma-4-E4B-it",
+        "Gemma 4 E4B",
+        7996,
+        revision="ee0ef6023621cff504d758262d4e04895a5af4a2",
+        context_length=131072,
+        good_at="gemma4.good_at_e4b",
+    ),
+    _hub(
+        "openbmb/MiniCPM-V-4.6",
+        "MiniCPM-V 4.6 1.3B",
+        1300,
+        revision="8169864629825dc1d755a5aa1cd8b5935dcbc83f",
+        context_length=262144,
+        license="see the model's page",
+        languages=ENGLISH_CHINESE,
+        good_at="minicpm_v4_6.good_at",
     ),
     _hub(
         "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",

@@ -13,7 +13,7 @@ from vlm.chat import Branch, Turn
 from vlm.errors import RequestError
 from vlm.images import clean_name
 from vlm.messages import Image, Message, Part, Text
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 FORMAT = "diptych-conversation"
 VERSION = 1

@@ -8,12 +8,15 @@ import gradio as gr
 
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
-from vlm.ui import chat_panel, frame, look
+from vlm.ui import chat_panel, frame, look, models_panel
 from vlm.ui.context import Context
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
-PANELS: dict[str, Callable[[Context], None]] = {"chat": chat_panel.build}
+PANELS: dict[str, Callable[[Context], None]] = {
+    "chat": chat_panel.build,
+    "models": models_panel.build,
+}
 """Tab name -> function that fills the tab. The label is `tab.NAME` in the table of words."""
 
 
@@ -31,6 +34,7 @@ def build_ui(backend: ModelSlot, settings: Settings) -> gr.Blocks:
             for name, build in PANELS.items():
                 with gr.Tab(id=name) as tab:
                     context.words.add(tab, label=f"tab.{name}")
+                    context.tab = tab
                     build(context)
         frame.connect(context, header)
     return page.queue(max_size=64, default_concurrency_limit=None)

@@ -10,7 +10,7 @@ from vlm.backend import TextDelta
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
 from vlm.images import open_image
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 from vlm.ui.context import Context
 from vlm.wire import messages_from_json
 

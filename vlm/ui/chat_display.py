@@ -9,8 +9,8 @@ import gradio as gr
 
 from vlm.chat import ChatSession
 from vlm.messages import Message
+from vlm.options import GenerationOptions
 from vlm.report import reproduce_command
-from vlm.settings import GenerationOptions
 from vlm.strings import say
 from vlm.ui import chat_view
 from vlm.ui.chat_parts import Parts

@@ -14,8 +14,8 @@ from vlm.chat import ChatSession, Turn
 from vlm.errors import VLMError
 from vlm.markup import readable, split_thinking, without_pictures
 from vlm.messages import Image, Message
+from vlm.options import GenerationOptions
 from vlm.report import context_words, end_words, figures, progress_words
-from vlm.settings import GenerationOptions
 from vlm.strings import error_text, say
 from vlm.ui.context import Visit, action_button, copy_button
 from vlm.ui.drawer import problem_words
@@ -262,7 +262,7 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
         return action_button("settings", say("way.settings", language))
     if key.startswith("image_"):
         return action_button("remove_broken", say("way.remove_broken", language))
-    if key in ("out_of_memory", "answer_broke_off", "model_closed", "unexpected"):
+    if key in ANSWER_ERRORS:
         words = say("way.send" if again["act"] == "send" else "way.retry", language)
         return action_button(words=words, **again)
     if key in MODEL_ERRORS:
@@ -270,8 +270,20 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
     return ""
 
 
+ANSWER_ERRORS = (
+    "out_of_memory",
+    "out_of_memory_answer",
+    "answer_broke_off",
+    "model_closed",
+    "unexpected",
+)
+"""Errors of answers that another try may mend."""
+
 MODEL_ERRORS = (
     "out_of_memory_loading",
+    "out_of_memory_weights",
+    "loading_cancelled",
+    "disk_full",
     "cannot_load",
     "hub_unreachable",
     "hub_refused",

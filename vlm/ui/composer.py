@@ -45,6 +45,7 @@ class Composer:
         self.limits = context.settings.image_limits
         self.acts: dict[str, Callable[[Draft, dict[str, str]], Iterator[Updates]]] = {
             "reset": self.reset,
+            "options": self.options,
             "preset": self.preset,
             "earlier": self.rearrange,
             "later": self.rearrange,
@@ -150,6 +151,11 @@ class Composer:
     def reset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """An option back to the model's own value."""
         yield self.parts.drawer.reset(facts["name"])
+
+    def options(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
+        """Options that the model was published with into their fields."""
+        presets = self.context.backend.capabilities().presets
+        yield self.parts.drawer.fill(facts["name"], presets)
 
     def preset(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """A prompt into the box, in place of the words there."""

@@ -20,7 +20,8 @@ from vlm.errors import RequestError, VLMError
 from vlm.images import ImageLimits, open_image, preview
 from vlm.messages import Image
 from vlm.model_slot import ModelSlot
-from vlm.settings import GenerationOptions, Settings
+from vlm.options import GenerationOptions
+from vlm.settings import Settings
 from vlm.strings import say
 
 PREVIEW_SIDE = 1024
@@ -225,6 +226,7 @@ class Context:
         refreshers: (handler, inputs, outputs) to run when the language changes or the model is
             ready.
         model_status: the part of the header that says what is loaded.
+        tab: the one whose panel is being built.
     """
 
     def __init__(
@@ -239,6 +241,7 @@ class Context:
         self.visit = gr.State(None)
         self.refreshers: list[Refresh] = []
         self.model_status: Any = None  # the header is built first, and sets it
+        self.tab: Any = None  # the one that is being filled
         self._open: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()
 
     def new_session(self) -> ChatSession:

@@ -12,9 +12,9 @@ import gradio as gr
 
 from vlm.backend import Capabilities, ImageKnob
 from vlm.errors import RequestError, VLMError
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions, Preset, with_preset
 from vlm.strings import error_text, say
-from vlm.ui.context import Context, action_button
+from vlm.ui.context import Context, action_button, escaped
 
 NUMBERS = {
     "temperature": "temperature",
@@ -34,7 +34,7 @@ INFO = {
 }
 """Options whose label already says what the terminal's words say; here is what is left to say."""
 
-KNOBS = ("tiles", "pixels", "splitting", "thumbnail", "padding", "cropping")
+KNOBS = ("tiles", "pixels", "splitting", "thumbnail", "padding", "cropping", "numbering")
 COUNTED = ("tiles", "pixels")
 WHOLE = {"top_k", "max_new_tokens", "min_new_tokens", "num_beams", "seed", *COUNTED}
 
@@ -53,6 +53,7 @@ class Drawer:
         )
         words.add(gr.Markdown(elem_classes="heading"), value="settings.answer")
         words.add(gr.Markdown(elem_classes="quiet"), value="settings.empty")
+        self.presets = gr.HTML(elem_id="answer-presets", elem_classes="strip-holder", padding=False)
         with gr.Row(elem_classes="fields"):
             self.numbers = {name: self._number(name) for name in NUMBERS}
         self.stop = words.add(
@@ -133,6 +134,7 @@ class Drawer:
             updates[control] = _knob_update(known.get(name), language)
         note = "" if known else f"<p>{say('knob.none', language)}</p>"
         updates[self.image_note] = note
+        updates[self.presets] = preset_row(able.presets, language)
         return updates
 
     @property
@@ -143,7 +145,22 @@ class Drawer:
     @property
     def outputs(self) -> list[Any]:
         """What `show_defaults` updates, and where wrong numbers are told."""
-        return [*self.numbers.values(), *self.knobs.values(), self.image_note, self.problem]
+        told = (self.image_note, self.presets, self.problem)
+        return [*self.numbers.values(), *self.knobs.values(), *told]
+
+    def fill(self, name: str, presets: Sequence[Preset]) -> dict[Any, Any]:
+        """The fields of the options that a preset sets, with its values; the others stay.
+
+        Raises:
+            SettingError: there is no preset of that name.
+        """
+        options = with_preset(GenerationOptions(), name, presets)
+        given = {option: getattr(options, option) for option in NUMBERS}
+        return {
+            self.controls[self.names.index(option)]: f"{value:g}"
+            for option, value in given.items()
+            if value is not None
+        }
 
     def reset(self, name: str) -> dict[Any, Any]:
         """The field of an option as it was at first."""
@@ -151,6 +168,19 @@ class Drawer:
             raise RequestError("option_unknown", got=name, known=", ".join(self.names))
         switch = name in KNOBS and name not in COUNTED
         return {self.controls[self.names.index(name)]: "default" if switch else ""}
+
+
+def preset_row(presets: Sequence[Preset], language: str) -> str:
+    """A button for each preset of a model, which fills the fields; empty where it has none."""
+    buttons = [
+        action_button(
+            "options", say(f"answer_preset.{each.name}", language), name=each.name, style="preset"
+        )
+        for each in presets
+    ]
+    label = escaped(say("settings.presets", language))
+    group = f'<div class="presets" role="group" aria-label="{label}">{"".join(buttons)}</div>'
+    return group if buttons else ""
 
 
 def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:

@@ -1,5 +1,6 @@
 """The header above the tabs: mark, name, the model that is loaded, language, light or dark."""
 
+import contextlib
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,19 +95,36 @@ def connect(context: Context, header: Header) -> None:
 
 def watch_model(context: Context, language: str) -> Iterator[str]:
     """Says what is being loaded, then what is loaded."""
-    known = families.look_up(context.settings.model)
-    name = known.title if known else context.settings.model
     if context.backend.state != "ready":
-        yield _status(say("model.loading", language, name=name), "loading")
-    try:
-        able = context.backend.capabilities()
-    except VLMError as error:
-        words = say("model.failed", language, name=name)
-        yield _status(words, "failed", error_text(error, language))
-        return
-    yield _status(" · ".join([able.name, *able.details]), "ready")
+        words = say("model.loading", language, name=_wanted(context))
+        yield _status(words, "loading")
+    with contextlib.suppress(VLMError):  # it is told below
+        context.backend.capabilities()
+    yield model_words(context, language)
+
+
+def model_words(context: Context, language: str) -> str:
+    """What is loaded now, or why nothing is."""
+    slot = context.backend
+    if (error := slot.error) is not None:
+        words = say("model.failed", language, name=_wanted(context))
+        why = error_text(error, language) if isinstance(error, VLMError) else repr(error)
+        return _status(words, "failed", why)
+    if slot.able is None:
+        return _status(say("model.loading", language, name=_wanted(context)), "loading")
+    return _status(" · ".join([slot.able.name, *slot.able.details]), "ready")
+
+
+def _wanted(context: Context) -> str:
+    """The name of the model that the settings ask for."""
+    name = context.backend.settings.model
+    known = families.look_up(name)
+    return known.title if known else name
 
 
 def _status(words: str, state: str, detail: str = "") -> str:
     title = f' title="{html.escape(detail, quote=True)}"' if detail else ""
-    return f'<span class="status {state}" role="status"{title}>{html.escape(words)}</span>'
+    return (
+        f'<button type="button" class="status {state}" aria-live="polite"{title}>'
+        f"{html.escape(words)}</button>"
+    )

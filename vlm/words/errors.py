@@ -59,6 +59,30 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{name} 是 TIFF，其通道（{channels} 个，每个 {bits} 位）不是已知的颜色；"
         "可接受灰度、RGB、RGBA 和 CMYK。请把要看的通道导出为灰度或 RGB。",
     ),
+    "error.folder_missing": (
+        "There is no folder {folder}. Check its name and where you are.",
+        "找不到文件夹 {folder}。请检查名称和当前位置。",
+    ),
+    "error.folder_is_file": (
+        "{folder} is a file; a folder with images is expected. Name the folder, or ask about one "
+        "file with `chat`.",
+        "{folder} 是文件，此处应为存放图片的文件夹。请给出文件夹，或用 `chat` 就单个文件提问。",
+    ),
+    "error.folder_unreadable": (
+        "The folder {folder} cannot be read ({detail}). Check that you may open it.",
+        "无法读取文件夹 {folder}（{detail}）。请确认您有权打开它。",
+    ),
+    "error.folder_empty": (
+        "There are no files in {folder}. Name a folder with images; --recursive looks into its "
+        "folders too.",
+        "{folder} 中没有文件。请给出存放图片的文件夹；--recursive 会查看其中的子文件夹。",
+    ),
+    "error.folder_without_images": (
+        "None of the {count} files in {folder} is an image. Name a folder with images; "
+        "--recursive looks into its folders too.",
+        "{folder} 中的 {count} 个文件都不是图片。请给出存放图片的文件夹；"
+        "--recursive 会查看其中的子文件夹。",
+    ),
     "error.fetch_address": (
         "{got} is no web address that can be read. It should look like https://example.org/a.jpg.",
         "{got} 不是可用的网址。网址应形如 https://example.org/a.jpg。",
@@ -156,6 +180,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "thumbnail=0.",
         "无法理解 --image-detail {got!r}。请写作 NAME=VALUE，例如 tiles=6 或 thumbnail=0。",
     ),
+    "error.preset_unknown": (
+        "This model has no options under the name {got!r}; it has: {known}.",
+        "此模型没有名为 {got!r} 的选项组；可用的有：{known}。",
+    ),
     "error.replay_has_question": (
         "--replay takes the question and its images from {file}. Leave out IMAGE, -p and "
         "--system-prompt.",
@@ -189,6 +217,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.model_closed": (
         "The model was unloaded before your turn came. Send the message again.",
         "轮到您之前模型已被卸载。请重新发送。",
+    ),
+    "error.too_big": (
+        "The weights of {name} take {needed:.1f} GB, and this machine has {there:.1f} GB in all. "
+        "Load it in 4 bits (--quantization nf4), or choose a smaller model.",
+        "{name} 的权重需要 {needed:.1f} GB，而本机总共只有 {there:.1f} GB。请以 4 位加载"
+        "（--quantization nf4），或选择更小的模型。",
+    ),
+    "error.hosted_model": (
+        "On a shared server visitors cannot change the model. Run the app on your own machine.",
+        "在共享服务器上访问者不能更换模型。请在自己的机器上运行本应用。",
     ),
     "error.loading_cancelled": (
         "Loading was cancelled, so there is no model. Load one.",
@@ -241,6 +279,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "load the model in 4 bits.",
         "回答时内存不足。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
     ),
+    "error.out_of_memory_answer": (
+        "Memory ran out while answering; {free:.1f} GB are free now. Use fewer or smaller images, "
+        "a shorter conversation, or load the model in 4 bits.",
+        "回答时内存不足，现有 {free:.1f} GB 可用。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
+    ),
     "error.history_form": (
         "The history is not a list of messages with role and content (at: {got}). Send "
         '[{{"role": "user", "content": "..."}}]; images as data:image/png;base64 addresses.',
@@ -271,10 +314,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "image-text-to-text checkpoint.",
         "{source} 是 {got!r} 模型，不能就图片作答。请选择图文到文本的检查点。",
     ),
-    "error.no_siglip_tower": (
-        "{source} is a {got!r} model without a SigLIP vision tower. Name a SigLIP checkpoint, or "
-        "one that contains its tower.",
-        "{source} 是 {got!r} 模型，没有 SigLIP 视觉塔。请给出 SigLIP 检查点，或包含它的检查点。",
+    "error.no_vision_tower": (
+        "{source} is a {got!r} model without a vision tower that can be loaded. Name a checkpoint "
+        "that is one, such as SigLIP or CLIP, or that contains one.",
+        "{source} 是 {got!r} 模型，没有可加载的视觉塔。"
+        "请给出 SigLIP、CLIP 之类的检查点，或包含视觉塔的检查点。",
+    ),
+    "error.stage_not_shown": (
+        "{name} does not show what its {stage} makes of an image. Choose the other --stage, or "
+        "another model.",
+        "{name} 不提供 {stage} 阶段对图片的输出。请选择另一个 --stage，或换一个模型。",
     ),
     "error.no_processor": (
         "{source} has no image processor, so images cannot be given to it. The folder needs "
@@ -382,6 +431,31 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "exactly the images that the prompt was written for.",
         "提示中有 {found} 个图片占位符，而图片需要 {expected} 个。请提供与提示对应的图片。",
     ),
+    "error.image_marks": (
+        "The prompt begins {starts} pictures and ends {ends}. Write marks of images as the chat "
+        "template does, and do not cut the prompt inside an image.",
+        "提示中有 {starts} 处图片开始标记和 {ends} 处结束标记。请按对话模板书写图片标记，"
+        "不要在图片中间截断提示。",
+    ),
+    "error.image_cut": (
+        "Cut to {limit} tokens, the prompt keeps {found} of {expected} visual tokens. Allow a "
+        "longer prompt, or use fewer or smaller images.",
+        "提示截断到 {limit} 个词元后只剩 {found} 个视觉词元，应有 {expected} 个。"
+        "请允许更长的提示，或减少、缩小图片。",
+    ),
+    "error.processor_differs": (
+        "In {source}, preprocessor_config.json says {name}: {found}, but config.json asks for "
+        "{expected}. Download both files again.",
+        "{source} 中 preprocessor_config.json 的 {name} 是 {found}，而 config.json 要求 "
+        "{expected}。请重新下载这两个文件。",
+    ),
+    "error.resampler_width": (
+        "The configuration says hidden_size {got}, which cannot be split into heads of about "
+        "{step}: it must be at least {step} and a multiple of 4 and of the number of heads "
+        "(hidden_size // {step}). Check config.json.",
+        "配置中的 hidden_size 是 {got}，无法分成宽度约 {step} 的注意力头：它至少为 {step}，"
+        "并且是 4 和头数（hidden_size // {step}）的倍数。请检查 config.json。",
+    ),
     "error.tower_missing": (
         "{source} has no vision tower; it needs {wanted}. Add the folder or hub id of the tower "
         "with a plus sign ({example}), or put the folder {place} beside it.",
@@ -464,6 +538,18 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "transformers knows by itself.",
         "{source} 需要自带的 Python 代码，这里绝不运行。请使用 transformers 自身支持的检查点。",
     ),
+    "error.package_missing": (
+        "{source} needs the Python package {package}, which is not installed. Choose another "
+        "checkpoint, or install {package} in the build that goes with your PyTorch (see "
+        "pytorch.org) and start again.",
+        "{source} 需要 Python 包 {package}，但尚未安装。请选择其他检查点，或安装与您的 PyTorch "
+        "相匹配的 {package}（参见 pytorch.org）并重新启动。",
+    ),
+    "error.part_unused": (
+        "The {part} of this model is not used here: only images and text are taken. Send a frame "
+        "as an image, or write what is said.",
+        "这里不使用此模型的 {part}：只接受图片和文字。请把画面作为图片发送，或写下所说的话。",
+    ),
     "error.hub_refused": (
         "The hub does not give out {source}: it does not exist, or its licence must be accepted "
         "first. Check the name, accept the licence on its page, and log in with `hf auth login`.",
@@ -480,6 +566,65 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "a smaller model.",
         "加载 {source} 时内存不足。请以 4 位加载（--quantization nf4），或选择更小的模型。",
     ),
+    "error.out_of_memory_weights": (
+        "Memory ran out while loading {source}: in {precision} its weights alone need {needed:.1f} "
+        "GB, {free:.1f} GB are free. Load it in 4 bits (--quantization nf4), close other programs, "
+        "or choose a smaller model.",
+        "加载 {source} 时内存不足：以 {precision} 加载仅权重就需 {needed:.1f} GB，"
+        "可用 {free:.1f} GB。请以 4 位加载（--quantization nf4）、关闭其他程序，或选择更小的模型。",
+    ),
+    "error.disk_full": (
+        "No space on disk: {source} needs {needed:.2f} GB in {folder}, where {free:.2f} GB are "
+        "free. Make room, or choose another disk (variable HF_HOME for downloads).",
+        "磁盘空间不足：{source} 在 {folder} 需要 {needed:.2f} GB，可用 {free:.2f} GB。请腾出空间，"
+        "或换一个磁盘（下载用 HF_HOME 变量指定）。",
+    ),
+    "error.hub_file_missing": (
+        "A file of {source} is no longer on the hub. Look at its page, or choose another "
+        "checkpoint.",
+        "{source} 的一个文件已不在 hub 上。请查看其页面，或选择其他检查点。",
+    ),
+    "error.download_broken": (
+        "The download of {source} broke off ({detail}). Try again: files that are complete are not "
+        "fetched twice.",
+        "{source} 的下载中断（{detail}）。请重试：已完整的文件不会重新下载。",
+    ),
+    "error.gguf_not_taken": (
+        "{source} holds GGUF weights, which are not read here. Choose the checkpoint in "
+        "safetensors format that they were made from; it can be loaded in 4 bits.",
+        "{source} 是 GGUF 权重，这里不支持。请选择其原始的 safetensors 检查点，可以 4 位加载。",
+    ),
+    "error.already_quantised": (
+        "{source} is stored in {got} already and cannot be loaded in {wanted}. Load it as it is "
+        "(--quantization auto), or choose the checkpoint it was made from.",
+        "{source} 已以 {got} 存储，不能再以 {wanted} 加载。请原样加载（--quantization auto），"
+        "或选择其原始检查点。",
+    ),
+    "error.quantiser_missing": (
+        "{source} is quantised with {got}, which needs the Python package {package}. Install it "
+        "(pip install {package}), or choose a checkpoint that is not quantised.",
+        "{source} 用 {got} 量化，需要 Python 包 {package}。请安装（pip install {package}），"
+        "或选择未量化的检查点。",
+    ),
+    "error.nothing_to_quantise": (
+        "{source} is stored in {got} already, so there is nothing to quantise. Copy its folder, or "
+        "name the checkpoint it was made from.",
+        "{source} 已以 {got} 存储，无需量化。请直接复制文件夹，或给出其原始检查点。",
+    ),
+    "error.destination_exists": (
+        "{folder} is there already. Choose another folder, or replace it with --force.",
+        "{folder} 已存在。请换一个文件夹，或用 --force 替换。",
+    ),
+    "error.destination_foreign": (
+        "{folder} holds no checkpoint (no config.json) and is not replaced. Choose another folder.",
+        "{folder} 不是检查点（没有 config.json），不会被替换。请换一个文件夹。",
+    ),
+    "error.quantised_otherwise": (
+        "{count} layers came out in other bits than intended; {name} is {got} instead of "
+        "{expected}. Load the model without quantisation (--quantization none) and report this.",
+        "{count} 个层的位数与预期不符；{name} 是 {got}，应为 {expected}。请不量化加载"
+        "（--quantization none）并报告此问题。",
+    ),
     "error.cannot_load": (
         "{source} cannot be loaded ({detail}). Check that the folder is complete and of a kind "
         "that transformers supports.",
@@ -492,6 +637,37 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
+    ),
+    "error.together_too_many": (
+        "{got} images in one prompt; at most {limit} are taken. Give --together {limit} or less.",
+        "一个提示中有 {got} 张图片，最多 {limit} 张。请使用 --together {limit} 或更小的数。",
+    ),
+    "error.together_too_long": (
+        "{got} images in one prompt take {tokens} tokens, and this model reads {limit} at most. "
+        "Give a smaller number to --together.",
+        "一个提示中的 {got} 张图片需要 {tokens} 个词元，此模型最多 {limit} 个。"
+        "请给 --together 更小的数。",
+    ),
+    "error.answers_unusable": (
+        "{file} cannot be used for answers ({detail}). Give --out another file.",
+        "无法用 {file} 保存回答（{detail}）。请用 --out 换一个文件。",
+    ),
+    "error.answers_foreign": (
+        "Line {line} of {file} is no answer of this command; nothing was changed. Give --out "
+        "another file.",
+        "{file} 的第 {line} 行不是此命令的回答；没有改动任何内容。请用 --out 换一个文件。",
+    ),
+    "error.embeddings_there": (
+        "{file} exists already. Give --out another file, or --force to write over it.",
+        "{file} 已存在。请用 --out 换一个文件，或用 --force 覆盖。",
+    ),
+    "error.embeddings_unwritable": (
+        "{file} cannot be written ({detail}). Give --out another file.",
+        "无法写入 {file}（{detail}）。请用 --out 换一个文件。",
+    ),
+    "error.pooled_of_projector": (
+        "--pooled is for --stage tower, and this is --stage {got}. Leave one of them out.",
+        "--pooled 用于 --stage tower，而此处是 --stage {got}。请去掉其中之一。",
     ),
     "error.images_in_all": (
         "{got} images in the conversation; this model takes {limit} at most. Remove some, or begin "

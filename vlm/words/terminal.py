@@ -9,6 +9,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     ),
     "cli.app": ("Serve the Diptych web page.", "启动 Diptych 网页。"),
     "cli.chat": ("ask about images in the terminal", "在终端里就图片提问"),
+    "cli.describe": ("ask about every image of a folder", "就文件夹中的每张图片提问"),
+    "cli.embed": ("write embeddings of images to a file", "把图片的嵌入写入文件"),
     "cli.trace": (
         "show every stage from pixels to logits in numbers",
         "用数字显示从像素到 logits 的每个阶段",
@@ -16,6 +18,75 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "cli.compare": ("show what differs between two images", "显示两张图片的不同之处"),
     "cli.models": ("list the models that can be loaded", "列出可以加载的模型"),
     "cli.info": ("say what a checkpoint holds", "说明一个检查点的内容"),
+    "cli.fit": (
+        "estimate what fits into memory, before anything is loaded",
+        "在加载之前估计内存能容纳什么",
+    ),
+    "cli.quantize": ("write a checkpoint in 8 or 4 bits", "把检查点以 8 位或 4 位写出"),
+    "cli.compare-precision": (
+        "say how much of its answers fewer bits change",
+        "说明降低位数会使回答改变多少",
+    ),
+    "flag.destination": ("the folder to make", "要创建的文件夹"),
+    "flag.nf4": ("4 bits, spaced for weights (NF4)", "4 位，按权重分布取值（NF4）"),
+    "flag.fp4": ("4 bits, floating point (FP4)", "4 位浮点（FP4）"),
+    "flag.int8": ("8 bits", "8 位"),
+    "flag.between": (
+        "the precision whose answers count, then those held against it",
+        "先给作为基准的精度，再给要比较的精度",
+    ),
+    "flag.context": ("tokens of prompt and answer together", "提示与回答的词元总数"),
+    "flag.fit_images": ("how many images, each as large as they get", "图片数量，按最大尺寸计"),
+    "flag.check": ("measure the estimates against real runs", "用实际运行检验估计值"),
+    "fit.head": (
+        "| checkpoint | precision | weights (GB) | images | context | work | total | free | |",
+        "| 检查点 | 精度 | 权重（GB） | 图片 | 上下文 | 运算 | 合计 | 可用 | |",
+    ),
+    "fit.fits": ("fits", "可以容纳"),
+    "fit.tight": ("tight", "勉强"),
+    "fit.too_big": ("too big", "放不下"),
+    "fit.as_asked": (
+        "Fits in {precision} as asked: {context} tokens of context, {images} images{fewer}; "
+        "{total:.2f} GB at the most.",
+        "以 {precision} 可按要求容纳：上下文 {context} 个词元、{images} 张图片{fewer}；"
+        "最多 {total:.2f} GB。",
+    ),
+    "fit.smaller": (
+        "The largest that fits: {precision}, {context} tokens of context, {images} images{fewer}; "
+        "{total:.2f} GB at the most.",
+        "能容纳的最大设置：{precision}、上下文 {context} 个词元、{images} 张图片{fewer}；"
+        "最多 {total:.2f} GB。",
+    ),
+    "fit.nothing": (
+        "Nothing fits into {free:.2f} GB. Close other programs, or choose a smaller model.",
+        "{free:.2f} GB 内无法容纳。请关闭其他程序，或选择更小的模型。",
+    ),
+    "check.head": (
+        "| checkpoint | precision | weights measured (MB) | estimated | off | peak measured (MB) "
+        "| estimated | off |",
+        "| 检查点 | 精度 | 实测权重（MB） | 估计 | 偏差 | 实测峰值（MB） | 估计 | 偏差 |",
+    ),
+    "quantize.done": (
+        "{folder}: {kind}, {size:.2f} GB; load it with --model {folder}",
+        "{folder}：{kind}，{size:.2f} GB；用 --model {folder} 加载",
+    ),
+    "precision.head": (
+        "| precisions | tokens | same likeliest token | mean KL (nats) | largest KL | weights |",
+        "| 精度 | 词元 | 最可能词元相同 | 平均 KL（nat） | 最大 KL | 权重 |",
+    ),
+    "warning.precision": (
+        "In {other} only {top_1:.1%} of the likeliest tokens are the same (below {limit:.0%}): "
+        "expect other answers. Take more bits where they fit.",
+        "以 {other} 加载时，相同词元仅 {top_1:.1%}（低于 {limit:.0%}），回答会不同。"
+        "若内存允许，请用更多位数。",
+    ),
+    "load.download": (
+        "downloading {done:.2f} of {total:.2f} GB …",
+        "正在下载 {done:.2f} / {total:.2f} GB …",
+    ),
+    "load.open": ("reading the configuration …", "正在读取配置 …"),
+    "load.weights": ("loading weights: {part:.0%} …", "正在加载权重：{part:.0%} …"),
+    "load.save": ("writing weights: {part:.0%} …", "正在写出权重：{part:.0%} …"),
     "cli.bench": ("measure start, speed and memory", "测量启动时间、速度和内存"),
     "cli.served": ("Diptych is at {address}", "Diptych 已启动：{address}"),
     "cli.ready": ("{model} is ready", "{model} 已就绪"),
@@ -90,12 +161,86 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "各 1200 万像素：{seconds} 秒，比进程多用 {megabytes} MB，"
         "对齐误差 {error} 像素（{machine}）",
     ),
+    "meter.line": (
+        "{done} of {total} images, {pace}, {left} left",
+        "{total} 张图片中的 {done} 张，{pace}，还需 {left}",
+    ),
+    "meter.unit": ("image", "张"),
+    "describe.prompt": ("Describe the image.", "描述这张图片。"),
+    "describe.prompt_together": ("Describe each of the images.", "分别描述每张图片。"),
+    "describe.there": (
+        "{count} of {total} images have their answer in {file} already",
+        "{total} 张图片中有 {count} 张的回答已在 {file} 中",
+    ),
+    "describe.cut": (
+        "the last line of {file} was only half written; it was taken off and its question is "
+        "asked again",
+        "{file} 的最后一行没有写完；已将其去掉，并会重新提问",
+    ),
+    "describe.stopped": (
+        "Stopped with {done} of {total} images done. Run the same command again to go on.",
+        "已停止，{total} 张图片中完成了 {done} 张。再次运行同一命令即可接着做。",
+    ),
+    "describe.stopped_unkept": (
+        "Stopped with {done} of {total} images done. With --out FILE.jsonl a run can be gone on "
+        "with.",
+        "已停止，{total} 张图片中完成了 {done} 张。使用 --out FILE.jsonl 才能在之后接着做。",
+    ),
+    "describe.summary": (
+        "{done} of {total} images done, {failed} failed",
+        "{total} 张图片中完成 {done} 张，失败 {failed} 张",
+    ),
+    "embed.mean": (
+        "{name} has no pooled embedding of its own: the mean over the positions is written",
+        "{name} 没有自己的池化嵌入：写入的是各位置的平均值",
+    ),
+    "embed.stopped": (
+        "Stopped with {done} of {total} images done. Nothing was written.",
+        "已停止，{total} 张图片中完成了 {done} 张。没有写入任何内容。",
+    ),
+    "embed.summary": (
+        "{done} of {total} images are in {file}, {failed} failed",
+        "{total} 张图片中有 {done} 张已写入 {file}，失败 {failed} 张",
+    ),
+    "embed.nothing": (
+        "{failed} of {total} images failed; {file} was not written",
+        "{total} 张图片中失败 {failed} 张；没有写入 {file}",
+    ),
     "info.loaded": ("weights {precision} on {device}", "权重 {precision}，位于 {device}"),
     "info.part": ("part (millions)", "部分（百万）"),
     "info.total": ("total", "总数"),
     "info.trainable": ("trainable", "可训练"),
     "info.quantised": ("quantised", "已量化"),
     "flag.images": ("files or https addresses", "文件或 https 地址"),
+    "flag.images_and_folders": (
+        "files, folders or https addresses",
+        "文件、文件夹或 https 地址",
+    ),
+    "flag.folder": ("the folder with the images", "存放图片的文件夹"),
+    "flag.recursive": ("folders in a folder too", "也包括文件夹中的文件夹"),
+    "flag.describe_prompt": (
+        "the question about every image (default: to describe it)",
+        "对每张图片提的问题（默认：描述图片）",
+    ),
+    "flag.answers": (
+        "keep the answers here, one JSON object a line; run again with the same file to go on",
+        "把回答保存到此文件，每行一个 JSON 对象；用同一文件再次运行即可接着做",
+    ),
+    "flag.together": (
+        "ask about N images at once, in natural order; without N, about all of them",
+        "每次就 N 张图片一起提问，按自然顺序；不给 N 则全部一起",
+    ),
+    "flag.stage": (
+        "whose output: the vision tower's, or the projector's, which is what the language model "
+        "gets (default: tower)",
+        "取哪一部分的输出：tower（视觉塔）或 projector（投影层，即语言模型得到的内容）；默认 tower",
+    ),
+    "flag.embeddings": ("the file to write", "要写入的文件"),
+    "flag.pooled": (
+        "also one vector for each image or tile, as FILE:pooled (tower only)",
+        "另外为每张图片或每个图块写入一个向量，名为 FILE:pooled（仅限 tower）",
+    ),
+    "flag.force": ("write over a file that exists", "覆盖已有的文件"),
     "flag.prompt": ("the question; without it a conversation begins", "问题；不给则进入对话"),
     "flag.system_prompt": ("said to the model before everything", "最先告诉模型的话"),
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
@@ -110,7 +255,7 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "also ask the model: mark regions that it hardly sees",
         "同时询问模型：标出它几乎看不出的区域",
     ),
-    "flag.check": (
+    "flag.compare_check": (
         "compare pairs with known edits instead and print how well changes are found",
         "改为比较已知编辑的图片对，并输出变化检测的准确度",
     ),
@@ -124,6 +269,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.turn": (
         "which turn to replay, counted from 1 (default: the last)",
         "重新提问第几轮，从 1 数起（默认最后一轮）",
+    ),
+    "flag.preset": (
+        "options the model was published with, by name; other flags count more",
+        "使用模型自带的一组选项（按名称）；其他参数优先",
     ),
     "cli.other_model": (
         "the conversation is with {stored}; {loaded} answers now",
@@ -141,6 +290,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.quantization": ("bits of the weights", "权重的位数"),
     "flag.dtype": ("number format of what is not quantised", "未量化部分的数值格式"),
     "flag.device": ("auto, cpu, cuda, cuda:1, mps", "auto、cpu、cuda、cuda:1、mps"),
+    "flag.device_map": (
+        "spread the model over all devices: auto, balanced, balanced_low_0, sequential",
+        "把模型分布到所有设备：auto、balanced、balanced_low_0、sequential",
+    ),
     "flag.backend": ("what answers: local", "由谁回答：local"),
     "flag.host": ("address to serve on", "监听地址"),
     "flag.port": ("port to serve on", "监听端口"),
@@ -174,8 +327,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.seed": ("same seed, same answer", "相同种子得到相同回答"),
     "option.image_detail": (
         "how images are cut up and scaled, as NAME=VALUE (may be repeated): tiles, thumbnail, "
-        "splitting, padding, pixels",
+        "splitting, padding, numbering, pixels",
         "图片的切分与缩放，写作 NAME=VALUE（可多次给出）：tiles、thumbnail、splitting、"
-        "padding、pixels",
+        "padding、numbering、pixels",
     ),
 }

@@ -220,6 +220,6 @@ def test_four_bits_are_saved_and_read_again(source: str, tmp_path: Path) -> None
     first.model.save_pretrained(tmp_path)
     first.processor.save_pretrained(tmp_path)
     assert "quantization_config" in json.loads((tmp_path / "config.json").read_text())
-    again = load(str(tmp_path), quantization="none", device="cpu", dtype="float32")
+    again = load(str(tmp_path), quantization="auto", device="cpu", dtype="float32")
     ids = torch.tensor([[1, 5, 6, 7]])
     assert torch.equal(again.model(input_ids=ids).logits, first.model(input_ids=ids).logits)

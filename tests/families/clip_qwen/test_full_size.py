@@ -11,7 +11,8 @@ import torch
 
 from vlm.families.clip_qwen import files
 from vlm.families.clip_qwen.configuration import ClipQwenConfig, from_published
-from vlm.loading import empty_model, unquantised_modules
+from vlm.loading import empty_model
+from vlm.quantization import unquantised_modules
 
 CLIP_L = {
     "image_size": 224,

@@ -16,7 +16,7 @@ from vlm.backend import Finished, TextDelta
 from vlm.engine import Engine
 from vlm.loading import Loaded
 from vlm.messages import Message, Text, user_message
-from vlm.settings import GenerationOptions
+from vlm.options import GenerationOptions
 
 OPTIONS = GenerationOptions(temperature=0.0, min_new_tokens=12, max_new_tokens=12)
 TRAINED = 128
@@ -56,7 +56,7 @@ def fresh(engine: Engine, turns: int) -> list[str]:
     messages, found = [SYSTEM], []
     for turn in range(turns):
         messages = [*messages, user_message(f"what is in the picture, part {turn}?")]
-        engine._forget()
+        engine.forget()
         found.append(ask(engine, messages)[0])
         messages.append(Message("assistant", (Text("a cat and a dog"),)))
     return found
@@ -92,7 +92,7 @@ def test_a_short_question_after_a_long_conversation(engine: Engine) -> None:
     """Its beginning is known, but from a prompt with other angles."""
     first = [SYSTEM, user_message("what is in the picture, part 0?")]
     alone = ask(engine, first)
-    engine._forget()
+    engine.forget()
     conversation(engine, 3)
     engine._conversations._kept = engine._conversations._kept[-1:]  # the longest alone
     again = ask(engine, first)
@@ -109,7 +109,7 @@ def test_an_answer_that_grew_beyond_the_length_is_gone_on_from_scratch(engine: E
     more = [*messages, Message("assistant", (Text(answer),)), user_message("and?")]
     found, _, cached = ask(engine, more)
     assert cached == 0
-    engine._forget()
+    engine.forget()
     assert ask(engine, more)[0] == found
 
 
@@ -125,5 +125,5 @@ def test_features_of_images_are_kept_all_the_same(engine: Engine) -> None:
     answer, _, _ = ask(engine, [first, Message("assistant", (Text("yes"),)), second])
     hook.remove()
     assert sum(calls) == 2
-    engine._forget()
+    engine.forget()
     assert ask(engine, [first, Message("assistant", (Text("yes"),)), second])[0] == answer

@@ -130,7 +130,7 @@ def test_four_bits_survive_saving_and_loading(source: str, tmp_path: Path) -> No
     first = load(source, quantization="nf4", device="cpu", dtype="float32").model
     first.save_pretrained(tmp_path, save_original_format=False)
     again = load(
-        copy_tokenizer(source, tmp_path), quantization="none", device="cpu", dtype="float32"
+        copy_tokenizer(source, tmp_path), quantization="auto", device="cpu", dtype="float32"
     )
     ids = torch.tensor([[1, 5, 6, 7]])
     assert packed_layers(again.model) == packed_layers(first)

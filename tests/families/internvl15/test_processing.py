@@ -17,8 +17,8 @@ from vlm.families.internvl15.processing import InternVLChatProcessor
 from vlm.families.internvl15.templates import PLACEHOLDER
 from vlm.loading import Loaded
 from vlm.messages import Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.processors import image_knobs, image_settings
-from vlm.settings import GenerationOptions
 
 
 def gradient(width: int, height: int) -> Image.Image:

@@ -16,8 +16,8 @@ from vlm.families.minimind_v import FAMILY
 from vlm.families.minimind_v.processing import LONGEST, seen_box
 from vlm.loading import Loaded
 from vlm.messages import Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.reading import PromptReader
-from vlm.settings import GenerationOptions
 
 from . import golden
 from .conftest import write

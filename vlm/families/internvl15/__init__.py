@@ -149,6 +149,19 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     )
 
 
+def inspect(source: str, tokenizer: str | None = None) -> Opened:
+    """A checkpoint without its weights, of which a hub repository keeps the largest files."""
+    from vlm.families.internvl15 import modeling, processing  # noqa: F401 - registers its class
+    from vlm.families.internvl15.configuration import InternVLChatConfig
+
+    folder = _folder(source, TOKENIZER)
+    config = InternVLChatConfig.from_pretrained(folder)
+    words_of = _folder(tokenizer, TOKENIZER) if tokenizer else folder
+    processor = processing.make_processor(config, source, words_of)
+    config.image_token_id = cast(int, processor.image_token_id)
+    return Opened(config=config, processor=processor, weights=folder)
+
+
 def _folder(source: str, *files: tuple[str, ...]) -> Path:
     """The folder of a checkpoint; of a hub repository only these files are fetched, no code."""
     if Path(source).is_dir():
@@ -220,4 +233,5 @@ FAMILY = Family(
     checkpoints=CHECKPOINTS,
     stages=STAGES,
     tiny=tiny,
+    inspect=inspect,
 )

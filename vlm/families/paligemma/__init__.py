@@ -1,7 +1,7 @@
 """PaliGemma: a SigLIP tower, one linear layer, Gemma. The classes are transformers' own.
 
-What is not: the loss (`modeling`), prompts (`processing`), the tower alone (`tower`). Torch and
-transformers are imported only when a checkpoint is opened.
+What is not: the loss (`modeling`) and prompts (`processing`). Torch and transformers are imported
+only when a checkpoint is opened.
 """
 
 from pathlib import Path

@@ -1,0 +1,241 @@
+"""What is held in fewer bits: which layers, how many bytes, and files that already are."""
+
+import json
+import shutil
+from pathlib import Path
+
+import bitsandbytes
+import pytest
+import torch
+from transformers import LlavaConfig
+
+from vlm import families, memory
+from vlm import quantization as bits
+from vlm.errors import ModelError
+from vlm.loading import empty_model, load
+from vlm.saving import quantize
+
+from .support import tiny
+
+CPU = torch.device("cpu")
+GIGABYTE = 10**9
+KINDS = ("none", "int8", "nf4", "fp4")
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder wide enough that constants, such as the table of 4-bit values, do not count."""
+    folder = tmp_path_factory.mktemp("wide")
+    tiny.llava(folder, hidden_size=512, intermediate_size=1536, head_dim=128)
+    return folder
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    ("quantization", "tolerance"), [("none", 0.0), ("int8", 0.01), ("nf4", 0.03), ("fp4", 0.03)]
+)
+def test_weight_bytes(wide: Path, quantization: str, tolerance: float, dtype: torch.dtype) -> None:
+    skeleton = empty_model(LlavaConfig.from_pretrained(wide), dtype)
+    name = str(dtype).removeprefix("torch.")
+    model = load(str(wide), quantization=quantization, device="cpu", dtype=name).model
+    estimate = bits.weight_bytes(skeleton, quantization, dtype)
+    assert estimate == pytest.approx(bits.held_bytes(model), rel=tolerance)
+
+
+@pytest.mark.parametrize("name", tiny.BUILDERS)
+def test_unquantised_estimates_are_exact(name: str, checkpoints: dict[str, Path]) -> None:
+    model = load(str(checkpoints[name]), quantization="none", device="cpu", dtype="float32").model
+    assert bits.weight_bytes(model, "none", torch.float32) == bits.held_bytes(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_auto_takes_the_most_exact_that_fits(
+    wide: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skeleton = empty_model(LlavaConfig.from_pretrained(wide))
+    none, int8 = (bits.weight_bytes(skeleton, kind, dtype) for kind in ("none", "int8"))
+    assert int8 < none
+
+    def choice(free: float) -> str:
+        monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+        return bits.choose_quantization(skeleton, CPU, dtype)
+
+    assert choice(none * memory.HEADROOM * 1.01) == "none"
+    assert choice(none * memory.HEADROOM * 0.99) == "int8"
+    assert choice(int8 * memory.HEADROOM * 1.01) == "int8"
+    assert choice(int8 * memory.HEADROOM * 0.99) == "nf4"
+    assert choice(0) == "nf4"
+
+
+@pytest.mark.parametrize(("gigabytes", "expected"), [(8, "none"), (0, "nf4")])
+def test_loading_asks_for_it(
+    wide: Path, gigabytes: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: gigabytes * GIGABYTE)
+    assert load(str(wide), device="cpu").quantization == expected
+
+
+# ---- bytes ----
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory, checkpoints: dict[str, Path]) -> dict:
+    """Every family's tiny checkpoint, the native ones and the embedded model, by name."""
+    found = {name: str(folder) for name, folder in checkpoints.items()}
+    for name, family in families.families().items():
+        found[f"tiny_{name}"] = family.tiny(tmp_path_factory.mktemp(name))
+    return found
+
+
+NAMES = (*tiny.BUILDERS, *(f"tiny_{name}" for name in families.NAMES))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_family_takes_what_was_estimated(sources: dict, name: str, kind: str) -> None:
+    model = load(sources[name], quantization=kind, device="cpu").model
+    skeleton = empty_model(model.config, torch.bfloat16)
+    estimate = bits.weight_bytes(skeleton, kind, torch.bfloat16, CPU)
+    assert estimate == pytest.approx(bits.held_bytes(model), rel=0.02)
+
+
+def test_what_a_model_holds_stays_the_same_in_8_bits(wide: Path) -> None:
+    """The scales move inside bitsandbytes at the first answer."""
+    model = load(str(wide), quantization="int8", device="cpu").model
+    before = bits.held_bytes(model)
+    with torch.inference_mode():
+        model(input_ids=torch.ones(1, 4, dtype=torch.long))
+    assert bits.held_bytes(model) == before
+
+
+def test_headers_tell_the_bytes_of_files(wide: Path) -> None:
+    model = load(str(wide), quantization="none", device="cpu", dtype="float32").model
+    weights = sum(each.nbytes for each in model.parameters())
+    assert bits.stored_bytes(str(wide)) == weights
+
+
+# ---- which layers ----
+
+
+@pytest.mark.parametrize("kind", ["int8", "nf4", "fp4"])
+@pytest.mark.parametrize("name", NAMES)
+def test_tower_projector_and_head_are_named_in_full_and_left_alone(
+    sources: dict, name: str, kind: str
+) -> None:
+    model = load(sources[name], quantization=kind, device="cpu").model
+    skeleton = empty_model(model.config)
+    kept = bits.unquantised_modules(skeleton, bits.block_of(kind, CPU))
+    paths = dict(model.named_modules())
+    assert set(kept) <= paths.keys()
+    found = bits.quantised_modules(model)
+    assert set(found.values()) == {kind}
+    assert not any(name == each or name.startswith(each + ".") for name in found for each in kept)
+    assert found.keys() == bits.layers_to_quantise(skeleton, kind, CPU).keys()
+
+
+def test_a_layer_that_came_out_otherwise_is_an_error(wide: Path) -> None:
+    model = load(str(wide), quantization="nf4", device="cpu").model
+    intended = bits.quantised_modules(model)
+    bits.check_modules(model, intended, "nf4")
+    first, *others = sorted(intended)
+    for wanted, kind in ((others, "nf4"), ([*intended, "lm_head"], "nf4"), (intended, "fp4")):
+        with pytest.raises(ModelError) as caught:
+            bits.check_modules(model, wanted, kind)
+        assert caught.value.key == "quantised_otherwise"
+    model.set_submodule(first, torch.nn.Linear(512, 512))
+    with pytest.raises(ModelError, match="16 bit instead of nf4"):
+        bits.check_modules(model, intended, "nf4")
+
+
+def test_loading_compares(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = bits.unquantised_modules
+    monkeypatch.setattr(
+        bits,
+        "unquantised_modules",
+        lambda *given: own(*given)[1:],  # one is forgotten
+    )
+    with pytest.raises(ModelError) as caught:
+        load(str(wide), quantization="nf4", device="cpu")
+    assert caught.value.key == "quantised_otherwise"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_it_computes_in_the_type_of_what_is_not_quantised(wide: Path, dtype: torch.dtype) -> None:
+    name = str(dtype).removeprefix("torch.")
+    model = load(str(wide), quantization="nf4", device="cpu", dtype=name).model
+    layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert {layer.compute_dtype for layer in layers} == {dtype}
+    assert all(layer.weight.quant_state.nested for layer in layers)
+    assert model.get_output_embeddings().weight.dtype == dtype
+
+
+# ---- quantised already ----
+
+
+@pytest.fixture(scope="module")
+def small(wide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The wide checkpoint, written in each precision."""
+    folder = tmp_path_factory.mktemp("small")
+    return {kind: str(quantize(str(wide), folder / kind, kind, device="cpu")) for kind in KINDS[1:]}
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_files_that_are_quantised_load_as_they_are(small: dict[str, str], kind: str) -> None:
+    for wanted in ("auto", kind):
+        loaded = load(small[kind], quantization=wanted, device="cpu")
+        assert loaded.quantization == loaded.precision == kind
+        assert set(bits.quantised_modules(loaded.model).values()) == {kind}
+    assert bits.stored_bytes(small[kind]) == pytest.approx(bits.held_bytes(loaded.model), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_files_that_are_quantised_load_in_nothing_else(small: dict[str, str], kind: str) -> None:
+    for wanted in set(KINDS) - {kind}:
+        with pytest.raises(ModelError) as caught:
+            load(small[kind], quantization=wanted, device="cpu")
+        assert caught.value.key == "already_quantised"
+        assert caught.value.facts["got"] == kind
+        assert caught.value.facts["wanted"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("method", "package"), [("gptq", "gptqmodel"), ("awq", "gptqmodel"), ("hqq", "hqq")]
+)
+def test_a_package_that_is_not_here_is_named(
+    wide: Path, tmp_path: Path, method: str, package: str
+) -> None:
+    folder = shutil.copytree(wide, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": method, "bits": 4, "group_size": 128}
+    (folder / "config.json").write_text(json.dumps(config))
+    if bits._is_here(package):
+        pytest.skip(f"{package} is here")
+    with pytest.raises(ModelError, match=f"pip install {package}") as caught:
+        load(str(folder), device="cpu")
+    assert caught.value.facts["got"] == method
+
+
+def test_gguf_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "model.Q4_K_M.gguf"
+    file.write_bytes(b"GGUF")
+    for source in (file, tmp_path):
+        with pytest.raises(ModelError) as caught:
+            load(str(source), device="cpu")
+        assert caught.value.key == "gguf_not_taken"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_gpu(wide: Path, kind: str) -> None:
+    model = load(str(wide), quantization=kind, device="cuda").model
+    place = torch.device("cuda", 0)
+    skeleton = empty_model(model.config, model.dtype)
+    estimate = bits.weight_bytes(skeleton, kind, model.dtype, place)
+    assert estimate == pytest.approx(bits.held_bytes(model), rel=0.02)
+    assert {each.device for each in model.parameters()} == {place}
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_a_model_is_spread_over_all_devices(wide: Path) -> None:
+    model = load(str(wide), quantization="none", device_map="balanced").model
+    assert len({each.device for each in model.parameters()}) > 1

@@ -1,0 +1,289 @@
+"""The Models tab: what is loaded, what fits, loading, cancelling, failing, unloading."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import expect
+
+from tests.support.fakes import ScriptedBackend
+from tests.ui.conftest import Served, Tab, free_port
+from tests.ui.test_chat_turns import converse
+from vlm import families, precision
+from vlm.backend import Capabilities
+from vlm.errors import ModelError
+from vlm.model_slot import ModelSlot
+from vlm.settings import Settings
+from vlm.ui import build_ui, launch, models_view
+
+pytestmark = pytest.mark.browser
+
+BIG = ModelError("out_of_memory_weights", source="x", needed=9.0, free=3.0, precision="bf16")
+
+
+class Opening:
+    """Opens a scripted backend for each model that is asked for.
+
+    Attributes:
+        asked: (model, quantization) of each, oldest first.
+        go: where it is cleared, loading waits.
+        failures: (model, quantization) -> what is raised.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.failures: dict[tuple[str, str], Exception] = {}
+
+    def __call__(self, settings, report, cancel):
+        wanted = (settings.model, settings.quantization)
+        self.asked.append(wanted)
+        report("weights", 3, 12)
+        while not self.go.wait(0.02):
+            if cancel.is_set():
+                raise ModelError("loading_cancelled")
+        if wanted in self.failures:
+            raise self.failures[wanted]
+        memory = {"vision_tower": 2_000_000, "language_model": 30_000_000}
+        able = Capabilities(
+            name=settings.model, details=(settings.quantization, "CPU"), memory=memory
+        )
+        return ScriptedBackend([f"I am {settings.model}."], able=able)
+
+
+@pytest.fixture
+def opening() -> Opening:
+    return Opening()
+
+
+@pytest.fixture
+def serve_models(opening: Opening) -> Iterator:
+    """`serve_models(**settings)` serves a page whose models `opening` opens."""
+    pages = []
+
+    def start(**settings: object) -> Served:
+        options = Settings(**{"port": free_port(), "quantization": "none", **settings})
+        page = build_ui(ModelSlot(opening, options), options)
+        launch(page, options, prevent_thread_lock=True, quiet=True)
+        pages.append(page)
+        return Served(f"http://127.0.0.1:{options.port}", ScriptedBackend(), page)
+
+    yield start
+    for page in pages:
+        page.close()
+
+
+def go_to(tab: Tab, name: str = "Models") -> None:
+    tab.page.get_by_role("tab", name=name).click()
+
+
+def row(tab: Tab, name: str):
+    return tab.find("#fit-table tbody tr").filter(has_text=name)
+
+
+def notice(tab: Tab):
+    return tab.find("#models-notice .card")
+
+
+def load(tab: Tab, model: str) -> None:
+    """Types a model into the picker and presses Load."""
+    picker = tab.find("#model-picker input")
+    picker.fill(model)
+    picker.press("Enter")
+    tab.find("#load").click()
+
+
+def test_what_is_loaded_and_what_there_is(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    now = tab.find("#models-now")
+    expect(now).to_contain_text("pocket")
+    expect(now).to_contain_text("32 MB")
+    expect(now.get_by_role("row")).to_have_count(2)
+    expect(tab.find("#fit-table tbody tr")).to_have_count(len(families.catalogue()))
+    expect(row(tab, "Pocket 135M")).to_contain_text("loaded")
+    expect(row(tab, "Pocket 135M").locator(".fit")).to_contain_text("fits")
+    expect(row(tab, "PaliGemma 3B mix 224").locator(".fit")).to_contain_text("≈")
+
+
+def test_the_header_leads_to_the_tab(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    tab.find("#model-status .status").click()
+    expect(tab.find("#models-now")).to_be_visible()
+
+
+def test_another_model_is_loaded_and_the_conversation_stays(serve_models, open_tab, opening):
+    tab = open_tab(serve_models().address)
+    converse(tab, "Who are you?")
+    expect(tab.answers.last).to_have_text("I am pocket.")
+    go_to(tab)
+    opening.go.clear()
+    load(tab, "somebody/something")
+    progress = tab.find("#load-progress .loading")
+    expect(progress).to_contain_text("somebody/something")
+    expect(progress).to_contain_text("3 of 12 tensors")
+    expect(progress).to_have_attribute("aria-valuenow", "25")
+    expect(tab.find("#load")).to_be_disabled()
+    opening.go.set()
+    expect(notice(tab)).to_contain_text("somebody/something is loaded")
+    expect(progress).to_have_count(0)
+    expect(tab.find(".status.ready")).to_contain_text("somebody/something")
+    expect(tab.find("#models-now")).to_contain_text("somebody/something")
+    go_to(tab, "Chat")
+    tab.ask("And now?")
+    tab.wait_for_answer(2)
+    expect(tab.answers.first).to_have_text("I am pocket.")
+    expect(tab.answers.last).to_have_text("I am somebody/something.")
+    assert opening.asked[-1] == ("somebody/something", "none")
+
+
+def test_a_row_loads_in_the_precision_that_was_chosen(serve_models, open_tab, opening):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#quantization").get_by_label("4 bit").check()
+    expect(tab.find("#fit-table thead")).to_contain_text("4 bit")
+    paligemma = row(tab, "PaliGemma 3B mix 224")
+    paligemma.get_by_role("button", name="Load PaliGemma 3B mix 224 in 4 bit").press("Enter")
+    expect(notice(tab)).to_contain_text("is loaded")
+    assert opening.asked[-1] == ("google/paligemma-3b-mix-224", "nf4")
+
+
+def test_what_a_precision_is_known_to_change_is_told(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    expect(row(tab, "Pocket 135M").locator(".broken")).to_have_count(0)
+    tab.find("#quantization").get_by_label("4 bit").check()
+    expect(row(tab, "Pocket 135M").locator(".broken")).to_contain_text("only 74 %")
+
+
+def test_cancelled_loading_leaves_the_model_before(serve_models, open_tab, opening):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    opening.go.clear()
+    load(tab, "somebody/something")
+    tab.find("#load-progress .loading").wait_for()
+    tab.find("#cancel-load").click()
+    opening.go.set()
+    expect(notice(tab)).to_contain_text("was cancelled")
+    expect(tab.find(".status.ready")).to_contain_text("pocket")
+    expect(tab.find("#models-now")).to_contain_text("pocket")
+    go_to(tab, "Chat")
+    tab.ask("Still there?")
+    tab.wait_for_answer()
+    expect(tab.answers.last).to_have_text("I am pocket.")
+
+
+def test_too_large_a_model_can_be_loaded_in_fewer_bits(serve_models, open_tab, opening):
+    opening.failures["somebody/large", "none"] = BIG
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    load(tab, "somebody/large")
+    card = notice(tab)
+    expect(card).to_contain_text("9.0 GB")
+    expect(card).to_contain_text("pocket is still loaded")
+    expect(card.get_by_role("button", name="instead")).to_have_count(1)
+    card.get_by_role("button", name="Load it in 4 bit").click()
+    expect(notice(tab)).to_contain_text("somebody/large is loaded")
+    assert opening.asked[-1] == ("somebody/large", "nf4")
+
+
+def test_what_cannot_be_loaded_says_why_and_can_be_tried_again(serve_models, open_tab, opening):
+    opening.failures["somebody/gated", "none"] = ModelError("hub_refused", source="somebody/gated")
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    load(tab, "somebody/gated")
+    expect(notice(tab)).to_contain_text("somebody/gated")
+    del opening.failures["somebody/gated", "none"]
+    notice(tab).get_by_role("button", name="Try again").click()
+    expect(notice(tab)).to_contain_text("somebody/gated is loaded")
+
+
+def test_unloaded_and_back_with_the_next_question(serve_models, open_tab, opening):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#unload").click()
+    expect(tab.find("#models-now")).to_contain_text("put away")
+    expect(tab.find("#unload")).to_be_disabled()
+    go_to(tab, "Chat")
+    tab.ask("Are you there?")
+    tab.wait_for_answer()
+    expect(tab.answers.last).to_have_text("I am pocket.")
+    assert len(opening.asked) == 2
+
+
+def test_does_it_fit(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#check-fit").click()
+    verdict = tab.find("#verdict")
+    expect(verdict.locator("tbody tr")).to_have_count(3)
+    expect(verdict).to_contain_text("weights")
+    expect(verdict.locator(".fit").first).to_contain_text("fits")
+
+
+def test_a_model_that_is_not_there(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    picker = tab.find("#model-picker input")
+    picker.fill("/no/such/folder")
+    picker.press("Enter")
+    tab.find("#check-fit").click()
+    expect(notice(tab)).to_contain_text("/no/such/folder")
+
+
+def test_on_a_shared_server_nothing_is_loaded(serve_models, open_tab, opening):
+    served = serve_models(hosted=True)
+    tab = open_tab(served.address)
+    go_to(tab)
+    expect(tab.find("#fit-table tbody tr")).to_have_count(len(families.catalogue()))
+    for name in ("#load", "#unload", "#model-picker"):
+        expect(tab.find(name)).to_have_count(0)
+    expect(tab.find("#fit-table button")).to_have_count(0)
+    names = Client(served.address, verbose=False).view_api(return_format="dict")
+    assert "/load" not in names["named_endpoints"]
+    assert opening.asked == [("pocket", "none")]
+
+
+def test_in_chinese(serve_models, open_tab):
+    tab = open_tab(serve_models().address, locale="zh-CN")
+    go_to(tab, "模型")
+    expect(tab.find("#fit-table thead")).to_contain_text("许可")
+    expect(tab.find("#load")).to_have_text("加载")
+    expect(tab.find("#quantization")).to_contain_text("自动选择")
+
+
+def test_on_a_phone_nothing_scrolls_sideways(serve_models, open_tab):
+    tab = open_tab(serve_models().address, viewport={"width": 390, "height": 844})
+    go_to(tab)
+    row(tab, "Pocket 135M").wait_for()
+    width = tab.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
+
+
+def test_the_threshold_is_that_of_the_measurement():
+    assert models_view.ENOUGH == precision.THRESHOLD
+
+
+# ---- for programs ----
+
+
+def test_models_for_programs(serve_models):
+    client = Client(serve_models().address, verbose=False)
+    listed = client.predict("none", api_name="/models")
+    assert [each["name"] for each in listed] == [each.name for each in families.catalogue()]
+    pocket = listed[0]
+    assert pocket["verdict"] == "fits"
+    assert 0 < pocket["bytes"] < pocket["free_bytes"]
+    assert {"license", "languages", "context_length", "images", "rough"} <= pocket.keys()
+
+
+def test_loading_for_programs(serve_models, opening):
+    client = Client(serve_models().address, verbose=False)
+    told = list(client.submit("somebody/something", "nf4", api_name="/load"))
+    assert told[-1] == "somebody/something"
+    assert opening.asked[-1] == ("somebody/something", "nf4")
+    opening.failures["somebody/large", "none"] = BIG
+    with pytest.raises(Exception, match=r"9\.0 GB"):
+        client.predict("somebody/large", "none", api_name="/load")

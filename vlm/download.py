@@ -1,0 +1,107 @@
+"""Puts the files of a hub repository into the cache, with one figure over all of them.
+
+In: a source and a `Watch`. Out: nothing; whoever opens the source finds its files in the cache. A
+broken connection is taken up where it broke; only what a model needs is fetched, never code.
+"""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.file_download import DryRunFileInfo
+from huggingface_hub.utils import tqdm as quiet_bar
+
+from vlm import memory
+from vlm.errors import ModelError
+from vlm.families import common
+from vlm.progress import Watch
+
+SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+"""Configuration, tokenizer and processor."""
+WEIGHTS = ("*.safetensors", "*.bin", "*.pth")
+"""The first of these kinds that a repository has is the one that is fetched."""
+
+
+def fetch(source: str, watch: Watch) -> None:
+    """Fetches what the cache does not have of every hub repository that a source names.
+
+    Nothing happens for folders, nor where the hub cannot be reached: then the cache must do, and
+    whoever opens the source says what is missing.
+
+    Raises:
+        ModelError: the disk is too small, or it was called off; nothing half-fetched stays.
+        HfHubHTTPError: the hub refuses, or a file has vanished.
+    """
+    for part in common.parts(source):
+        if not Path(part).exists() and part.count("/") == 1 and not constants.HF_HUB_OFFLINE:
+            _fetch(part, watch)
+
+
+def _fetch(repository: str, watch: Watch) -> None:
+    try:
+        everything = _look(repository, (*SMALL_FILES, *WEIGHTS))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        return
+    wanted = _wanted(everything)
+    missing = [each for each in wanted if each.will_download]
+    total = sum(each.file_size or 0 for each in missing)
+    if not missing:
+        return
+    cache = Path(constants.HF_HUB_CACHE)
+    if total > (free := memory.disk_free(cache)):
+        raise ModelError(
+            "disk_full", source=repository, needed=total / 1e9, free=free / 1e9, folder=cache
+        )
+    names = [each.filename for each in wanted]
+    # one file at a time: a flag that is set must not wait for seven others
+    snapshot_download(
+        repository, allow_patterns=names, max_workers=1, tqdm_class=_bar_for(watch, total)
+    )
+    watch.note("download", total, total)
+
+
+def _look(repository: str, patterns: tuple[str, ...]) -> list[DryRunFileInfo]:
+    return snapshot_download(
+        repository, allow_patterns=list(patterns), dry_run=True, tqdm_class=_Silent
+    )
+
+
+def _wanted(files: list[DryRunFileInfo]) -> list[DryRunFileInfo]:
+    """Without weights of other kinds, and without what lies in folders of the repository."""
+    top = [each for each in files if "/" not in each.filename]
+    kinds = [kind.removeprefix("*") for kind in WEIGHTS]
+    there = [kind for kind in kinds if any(each.filename.endswith(kind) for each in top)]
+    unused = tuple(kind for kind in kinds if kind not in there[:1])
+    return [each for each in top if not each.filename.endswith(unused)]
+
+
+class _Silent(quiet_bar):
+    """A bar that nobody sees."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{**settings, "disable": True})
+
+
+def _bar_for(watch: Watch, total: int) -> type[_Silent]:
+    """A class of bars that adds up the bytes that are written and tells the watch."""
+    lock = threading.Lock()
+    done = 0
+
+    class Bar(_Silent):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            # hub's bars for what comes over the wire count the same bytes once more
+            name = settings.get("name") or ""
+            self._counts = settings.get("unit") == "B" and not name.endswith(".transfer")
+            super().__init__(*arguments, **settings)
+
+        def update(self, n: float | None = 1) -> None:
+            nonlocal done
+            if not self._counts:
+                return
+            with lock:
+                done += int(n or 0)
+                watch.note("download", min(done, total), total)
+
+    return Bar

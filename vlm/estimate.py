@@ -1,0 +1,127 @@
+"""Whether a checkpoint fits into memory, and the largest setting that does.
+
+In: a `Blueprint` and a `Workload`. Out: `Verdict`s against what is free, and `Advice`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from vlm import memory
+from vlm.blueprint import RUNTIME, Blueprint, Estimate, Workload
+from vlm.loading import SHORT_NAMES
+
+COMFORT = 0.9
+"""Up to this part of what is free a model fits; above, it is tight."""
+
+FEWEST_TOKENS = 512
+"""Advice shortens the context no further: an image and a question need as much."""
+
+Kind = Literal["fits", "tight", "too_big"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An estimate against what is free, in bytes."""
+
+    quantization: str
+    estimate: Estimate
+    free: int
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it fits."""
+        if self.estimate.total > self.free:
+            return "too_big"
+        return "fits" if self.estimate.total <= COMFORT * self.free else "tight"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The largest setting that fits; what was asked for where `workload` is that.
+
+    Attributes:
+        quantization: to load with.
+        workload: with fewer pixels or tiles, then a shorter context, where it had to be.
+        estimate: of these.
+    """
+
+    quantization: str
+    workload: Workload
+    estimate: Estimate
+
+
+def judge(blueprint: Blueprint, workload: Workload, free: int | None = None) -> list[Verdict]:
+    """Every precision against what is free on the device, or against `free` bytes."""
+    free = memory.free_bytes(blueprint.device) if free is None else free
+    return [
+        Verdict(each, blueprint.estimate(each, workload), free) for each in blueprint.precisions
+    ]
+
+
+ROUGHLY = {"int8": 1.25, "nf4": 0.85}
+"""Bytes a parameter: the middle of 1.13 to 1.32 and 0.72 to 1.00 for published systems of 2 to 26
+billion parameters (README's table); embeddings, output head and vision tower keep 16 bits."""
+
+
+def roughly(millions: float, dtype: torch.dtype, device: torch.device, free: int) -> list[Verdict]:
+    """Every precision of a checkpoint of which only the number of parameters is known.
+
+    Args:
+        millions: parameters.
+        dtype: of what is not quantised.
+        device: where it would run.
+        free: bytes.
+    """
+    verdicts = []
+    for name, each in {"none": dtype.itemsize, **ROUGHLY}.items():
+        parts = Estimate(
+            precision=SHORT_NAMES[dtype] if name == "none" else name,
+            weights=int(millions * 1e6 * each),
+            images=0,
+            context=0,
+            work=0,
+            loading=0,
+            runtime=RUNTIME.get(device.type, RUNTIME["cuda"]),
+            rough=True,
+        )
+        verdicts.append(Verdict(name, parts, free))
+    return verdicts
+
+
+def advise(blueprint: Blueprint, workload: Workload, free: int | None = None) -> Advice | None:
+    """The largest setting that fits: precision gives way first, then pixels, then context.
+
+    None where nothing does.
+    """
+    free = memory.free_bytes(blueprint.device) if free is None else free
+    workload = blueprint.fitted(workload)
+    smallest = blueprint.precisions[-1]
+    ways = [(each, workload) for each in blueprint.precisions]
+    for smaller in _fewer_pixels(blueprint, workload):
+        ways.append((smallest, smaller))
+        workload = smaller
+    while workload.context > FEWEST_TOKENS:
+        workload = replace(workload, context=max(workload.context // 2, FEWEST_TOKENS))
+        ways.append((smallest, workload))
+    for quantization, way in ways:
+        estimate = blueprint.estimate(quantization, way)
+        if estimate.total <= COMFORT * free:
+            return Advice(quantization, way, estimate)
+    return None
+
+
+def _fewer_pixels(blueprint: Blueprint, workload: Workload) -> Iterator[Workload]:
+    """The workload with half the tiles or pixels, and half again, as far as the processor goes."""
+    if not workload.images:
+        return
+    for knob in blueprint.knobs.values():
+        if knob.name not in ("tiles", "pixels") or knob.low is None:
+            continue
+        value = int(workload.detail.get(knob.name, knob.default))
+        while value // 2 >= max(knob.low, 1):
+            value //= 2
+            workload = replace(workload, detail={**workload.detail, knob.name: value})
+            yield workload

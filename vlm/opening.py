@@ -1,0 +1,58 @@
+"""The local backend as the settings ask for it: what comes before its model, then the model.
+
+In: settings, what is told how far it is, what calls it off. Out: an `Engine`.
+"""
+
+import threading
+
+from vlm import memory
+from vlm.backend import Report
+from vlm.blueprint import Workload, read
+from vlm.engine import Engine
+from vlm.errors import ModelError
+from vlm.loading import fetch, model_errors
+from vlm.progress import Watch, watching
+from vlm.settings import Settings
+from vlm.sources import look_up
+
+
+def open_engine(settings: Settings, watch: Watch | None = None) -> Engine:
+    """The engine that the settings ask for. Raises ModelError, SettingError."""
+    names = ("quantization", "device", "dtype", "tokenizer", "device_map")
+    chosen = {name: getattr(settings, name) for name in names}
+    return Engine.load(settings.model, **chosen, watch=watch)
+
+
+def open_backend(settings: Settings, report: Report, cancel: threading.Event) -> Engine:
+    """See `vlm.backend.open_backend`."""
+    return open_engine(settings, _watch(report, cancel))
+
+
+def prepare_backend(settings: Settings, report: Report, cancel: threading.Event) -> None:
+    """Finds a model, fetches its files, and refuses one that this machine can never hold.
+
+    Raises:
+        ModelError: it is not there, cannot be fetched or read, or its weights are larger than all
+            the memory there is.
+        SettingError: no such device here.
+    """
+    _, source = look_up(settings.model)
+    with model_errors(source), watching(_watch(report, cancel)) as watch:
+        fetch(source, watch)
+        blueprint = read(
+            settings.model,
+            device=settings.device,
+            dtype=settings.dtype,
+            tokenizer=settings.tokenizer,
+        )
+        watch.check()
+    precisions = blueprint.precisions
+    wanted = settings.quantization if settings.quantization in precisions else precisions[-1]
+    needed = blueprint.estimate(wanted, Workload(images=0)).weights
+    there = memory.total_bytes(blueprint.device)
+    if needed > there:
+        raise ModelError("too_big", name=blueprint.name, needed=needed / 1e9, there=there / 1e9)
+
+
+def _watch(report: Report, cancel: threading.Event) -> Watch:
+    return Watch(lambda now: report(now.stage, now.current, now.total), cancel)

@@ -1,0 +1,79 @@
+"""What a person calls a model: a name of the catalogue, a folder, a hub id, or parts joined by "+".
+
+In: what was typed. Out: where it lies, or a sentence where nothing that could be loaded is there.
+"""
+
+import json
+from pathlib import Path
+
+import huggingface_hub.errors as hub_errors
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+from vlm import families
+from vlm.errors import ModelError
+
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
+
+
+def look_up(source: str) -> tuple[str, str]:
+    """(name for people, folder or hub id) of what a person calls a model."""
+    known = families.look_up(source)
+    if known is not None:
+        return known.title, known.source
+    source = _expanded(source)
+    return Path(families.common.parts(source)[0]).name, source
+
+
+def _expanded(source: str) -> str:
+    """A source with the home folder written out, also in each of several joined by "+"."""
+    whole = Path(source).expanduser()
+    if whole.exists():
+        return str(whole)
+    return "+".join(str(Path(part).expanduser()) for part in families.common.parts(source))
+
+
+def check_source(source: str) -> None:
+    """Says what is wrong with a folder before transformers takes it for a hub id.
+
+    Raises:
+        ModelError: no such folder or repository, or nothing in it that could be loaded.
+    """
+    path = Path(source)
+    if not path.exists():
+        _check_hub(source)
+        return
+    if path.suffix == ".gguf":
+        raise ModelError("gguf_not_taken", source=source)
+    if not path.is_dir():
+        raise ModelError("not_a_folder", source=source)
+    if any(path.glob("*.gguf")) and not any(any(path.glob(kind)) for kind in WEIGHT_FILES):
+        raise ModelError("gguf_not_taken", source=source)
+    found = sorted(each.name for each in path.iterdir())
+    if "config.json" not in found:
+        raise ModelError("no_config", source=source, found=", ".join(found[:8]) or "-")
+    if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
+        raise ModelError("no_weights", source=source, found=", ".join(found[:8]))
+    for index in path.glob("*.index.json"):
+        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+        if absent := sorted(set(shards) - set(found)):
+            raise ModelError("file_missing", file=absent[0], index=index.name)
+
+
+def _check_hub(source: str) -> None:
+    """Fails at once where the hub's client would try an unreachable network for half a minute."""
+    looks_like_path = source.startswith((".", "/", "~")) or "\\" in source
+    try:
+        if looks_like_path or source.count("/") != 1:
+            raise hub_errors.HFValidationError
+        cached = try_to_load_from_cache(source, "config.json")
+    except hub_errors.HFValidationError as error:
+        known = ", ".join(each.name for each in families.catalogue() if "/" not in each.name)
+        raise ModelError("no_such_checkpoint", source=source, known=known) from error
+    if isinstance(cached, str):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(source, "config.json"))
+    except hub_errors.HfHubHTTPError:
+        raise  # the hub did answer
+    except Exception as error:
+        raise ModelError("hub_unreachable", source=source) from error

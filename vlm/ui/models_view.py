@@ -1,0 +1,235 @@
+"""What the Models tab shows, as HTML: the model that is loaded, a loading, the list of models.
+
+In: values. Out: strings. Nothing here knows a component.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vlm.backend import Capabilities
+from vlm.model_slot import Loading
+from vlm.picker import Row
+from vlm.report import byte_words
+from vlm.strings import say
+from vlm.ui.context import action_button, escaped
+
+if TYPE_CHECKING:
+    from vlm.estimate import Verdict
+
+PARTS = ("weights", "images", "context", "work", "loading", "runtime")
+"""Of an estimate, in the order in which the bar stacks them."""
+
+STAGES = ("download", "open", "weights")
+"""Of a loading, in order."""
+
+FEW_LANGUAGES = 3
+
+ENOUGH = 0.95
+"""Share of tokens that must agree with 16 bits: as `vlm.precision.THRESHOLD`, without torch."""
+
+
+def now(able: Capabilities | None, here: bool, language: str) -> str:
+    """The card of the model that is loaded: name, precision, device, memory by part.
+
+    Args:
+        able: of the model that is here or was here last.
+        here: whether it is here.
+    """
+    if able is None:
+        return _quiet(say("models.none", language))
+    if not here:
+        return _quiet(say("models.away", language, name=able.name))
+    details = " · ".join(able.details)
+    head = f"<strong>{escaped(able.name)}</strong> <span>{escaped(details)}</span>"
+    total = byte_words(sum(able.memory.values())) if able.memory else ""
+    return f'<div class="now"><p>{head} <span>{total}</span></p>{_parts_of(able.memory)}</div>'
+
+
+def _quiet(words: str) -> str:
+    return f'<div class="now"><p class="quiet">{escaped(words)}</p></div>'
+
+
+def _parts_of(memory: Mapping[str, int]) -> str:
+    """The parts of a loaded model, largest as wide as the card."""
+    most = max(memory.values(), default=0)
+    if not most:
+        return ""
+    rows = "".join(
+        f"<tr><th scope=row>{escaped(name)}</th><td class=number>{byte_words(size)}</td>"
+        f'<td class=wide><span class="filled" style="width:{100 * size / most:.1f}%"></span></td>'
+        "</tr>"
+        for name, size in memory.items()
+        if size
+    )
+    return f"<table class=parts>{rows}</table>"
+
+
+def loading(job: Loading, name: str, seconds: float, language: str) -> str:
+    """One bar with a part for each stage, what happens now, and how long it may still take.
+
+    Args:
+        seconds: since the stage began.
+    """
+    stage, current, total = job.progress
+    share = current / total if total else 0.0
+    reached = STAGES.index(stage) if stage in STAGES else -1
+    bars = "".join(
+        f'<span class="stage" title="{escaped(say(f"stage.{each}", language))}">'
+        f'<span style="width:{100 * _done(place, reached, share):.0f}%"></span></span>'
+        for place, each in enumerate(STAGES)
+    )
+    words = [say("models.loading", language, name=name), say(f"stage.{stage}", language)]
+    if total:
+        words.append(_how_much(stage, current, total, language))
+        if 0 < share < 1 and seconds > 2:
+            left = _duration(seconds * (1 - share) / share, language)
+            words.append(say("stage.left", language, seconds=left))
+    value = f'aria-valuenow="{100 * share:.0f}"' if total else ""
+    return (
+        f'<div class="loading" role="progressbar" aria-valuemin="0" aria-valuemax="100" {value} '
+        f'aria-label="{escaped(words[0])}">'
+        f'<p>{escaped(" · ".join(words))}</p><div class="stages">{bars}</div></div>'
+    )
+
+
+def _done(place: int, reached: int, share: float) -> float:
+    if place == reached:
+        return share
+    return 1.0 if place < reached else 0.0
+
+
+def _how_much(stage: str, current: int, total: int, language: str) -> str:
+    if stage == "download":
+        sizes = {"current": byte_words(current), "total": byte_words(total)}
+        return say("stage.of_bytes", language, **sizes)
+    return say("stage.of_tensors", language, current=current, total=total)
+
+
+def _duration(seconds: float, language: str) -> str:
+    if seconds < 90:
+        return say("seconds", language, count=max(1, round(seconds)))
+    return say("minutes", language, count=round(seconds / 60))
+
+
+# ---- the list ----
+
+
+def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, language: str) -> str:
+    """The catalogue, a row a model, with a bar of what it would take of the memory that is free.
+
+    Args:
+        loaded: name of the one that is loaded.
+        may_load: whether rows have a button.
+        precision: that was chosen, in words.
+    """
+    names = ("model", "good_at", "size", "context", "images", "languages", "license")
+    heads = [say(f"column.{name}", language) for name in names]
+    heads.append(say("column.fit", language, precision=precision))
+    head = "".join(f"<th scope=col>{escaped(each)}</th>" for each in heads)
+    head += "<th></th>" if may_load else ""
+    body = "".join(_row(row, loaded, may_load, heads, language) for row in rows)
+    note = escaped(say("table.rough", language, check=say("models.check", language)))
+    return (
+        f'<div class="catalogue"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f'<p class="quiet">{note}</p></div>'
+    )
+
+
+def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: str) -> str:
+    each = row.checkpoint
+    about = "≈ " if not row.here else ""
+    images = say("images.several", language) if each.images is None else str(each.images)
+    cells = [
+        f"<strong>{escaped(each.title)}</strong><br><code>{escaped(each.name)}</code>",
+        escaped(say(each.good_at, language)),
+        about + byte_words(row.disk_bytes),
+        f"{each.context_length:,}",
+        images,
+        escaped(_languages(each.languages, language)),
+        escaped(each.license),
+        bar(row.verdict, language) + _warning(row, language),
+    ]
+    columns = "".join(
+        f'<td data-head="{escaped(head)}">{cell}</td>'
+        for head, cell in zip(heads, cells, strict=True)
+    )
+    if may_load:
+        columns += f"<td>{_load_button(row, loaded, language)}</td>"
+    state = ' class="here"' if each.name == loaded else ""
+    return f"<tr{state}>{columns}</tr>"
+
+
+def _warning(row: Row, language: str) -> str:
+    """What is known to be lost in the precision of the verdict, where that is too much."""
+    kind = row.verdict.quantization
+    share = row.checkpoint.agreement.get(kind, 1.0)
+    if share >= ENOUGH:
+        return ""
+    precision = say(f"precision.{kind}", language)
+    words = say("row.differs", language, precision=precision, share=100 * share)
+    return f'<p class="broken">{escaped(words)}</p>'
+
+
+def _load_button(row: Row, loaded: str, language: str) -> str:
+    name = row.checkpoint.name
+    if name == loaded:
+        return f'<span class="quiet">{escaped(say("row.here", language))}</span>'
+    precision = say(f"precision.{row.verdict.quantization}", language)
+    label = say("row.load.label", language, name=row.checkpoint.title, precision=precision)
+    facts = {"model": name, "quantization": row.verdict.quantization}
+    return action_button("load", say("row.load", language), label, **facts)
+
+
+def _languages(codes: Sequence[str], language: str) -> str:
+    if len(codes) <= FEW_LANGUAGES:
+        return ", ".join(codes)
+    first, more = ", ".join(codes[:FEW_LANGUAGES]), len(codes) - FEW_LANGUAGES
+    return say("languages.more", language, first=first, count=more)
+
+
+def bar(verdict: "Verdict", language: str) -> str:
+    """Free memory with the parts of an estimate stacked on it, and the verdict in words."""
+    estimate, free = verdict.estimate, verdict.free
+    whole = max(estimate.total, free, 1)
+    parts = {name: getattr(estimate, name) for name in PARTS}
+    left = estimate.total - estimate.weights - estimate.runtime
+    stacked = {"weights": parts["weights"], "runtime": parts["runtime"], "context": left}
+    spans = "".join(
+        f'<span class="of {name}" style="width:{100 * size / whole:.1f}%"></span>'
+        for name, size in stacked.items()
+    )
+    limit = f'<span class="limit" style="inset-inline-start:{100 * free / whole:.1f}%"></span>'
+    sizes = [
+        f"{say(f'part.{name}', language)} {byte_words(size)}"
+        for name, size in parts.items()
+        if size
+    ]
+    total = say("fits.of", language, total=byte_words(estimate.total), free=byte_words(free))
+    about = "≈ " if estimate.rough else ""
+    words = f"{about}{say(f'fit.{verdict.kind}', language)} · {estimate.precision} · {total}"
+    return (
+        f'<div class="fit {verdict.kind}" title="{escaped("; ".join(sizes))}">'
+        f'<span class="memory">{spans}{limit}</span><span class="words">{escaped(words)}</span>'
+        "</div>"
+    )
+
+
+def verdicts(found: "Sequence[Verdict]", advice: str, language: str) -> str:
+    """All precisions of one model, part by part, and the largest setting that fits."""
+    heads = [say(f"part.{name}", language) for name in PARTS]
+    head = "".join(f"<th scope=col>{escaped(each)}</th>" for each in ["", *heads, ""])
+    body = ""
+    for each in found:
+        sizes = [byte_words(getattr(each.estimate, name)) for name in PARTS]
+        cells = "".join(
+            f'<td class=number data-head="{escaped(name)}">{size}</td>'
+            for name, size in zip(heads, sizes, strict=True)
+        )
+        body += (
+            f"<tr><th scope=row>{escaped(each.estimate.precision)}</th>{cells}"
+            f"<td>{bar(each, language)}</td></tr>"
+        )
+    return (
+        f'<div class="catalogue"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f"<p>{escaped(advice)}</p></div>"
+    )

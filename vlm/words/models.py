@@ -1,0 +1,209 @@
+"""Words of the Models tab and of the list of models: key -> (English, Chinese)."""
+
+from collections.abc import Mapping
+
+MODELS: Mapping[str, tuple[str, str]] = {
+    "tab.models": ("Models", "模型"),
+    "models.now": ("Loaded now", "当前模型"),
+    "models.none": ("No model is loaded yet.", "尚未加载模型。"),
+    "models.away": (
+        "{name} was put away. The next question brings it back.",
+        "{name} 已卸载，下次提问时会自动加载。",
+    ),
+    "models.choose": ("Load another", "加载其他模型"),
+    "models.hosted": (
+        "On this server the model is chosen by its owner.",
+        "此服务器的模型由其所有者选定。",
+    ),
+    "models.picker": ("Model", "模型"),
+    "models.picker.info": (
+        "A name from the list, a hub id (OWNER/NAME) or a folder on this machine",
+        "列表中的名称、hub id（OWNER/NAME）或本机文件夹",
+    ),
+    "models.precision": ("Precision", "精度"),
+    "models.precision.info": (
+        "Fewer bits take less memory and change some answers",
+        "位数越少占用内存越少，但部分回答会改变",
+    ),
+    "precision.auto": ("what fits", "自动选择"),
+    "precision.none": ("16 bit", "16 位"),
+    "precision.int8": ("8 bit", "8 位"),
+    "precision.nf4": ("4 bit", "4 位"),
+    "models.dtype": ("Numbers", "数值格式"),
+    "models.dtype.info": ("Of what is not quantised", "未量化部分"),
+    "dtype.auto": ("what suits the device", "按设备选择"),
+    "dtype.bfloat16": ("bfloat16", "bfloat16"),
+    "dtype.float16": ("float16", "float16"),
+    "dtype.float32": ("float32 (exact, twice as large)", "float32（精确，占用加倍）"),
+    "models.load": ("Load", "加载"),
+    "models.cancel": ("Cancel", "取消"),
+    "models.unload": ("Unload", "卸载"),
+    "models.check": ("Does it fit?", "能放下吗？"),
+    "models.checking": ("reading what {name} consists of …", "正在读取 {name} 的结构 …"),
+    "models.loading": ("Loading {name}", "正在加载 {name}"),
+    "models.cancelled": ("Loading {name} was cancelled.", "已取消加载 {name}。"),
+    "models.done": ("{name} is loaded.", "{name} 已加载。"),
+    "models.kept": ("{name} is still loaded.", "{name} 仍在使用中。"),
+    "stage.waiting": ("waiting for answers that are being written", "等待正在生成的回答"),
+    "stage.open": ("reading the configuration", "读取配置"),
+    "stage.download": ("download", "下载"),
+    "stage.weights": ("read and quantise", "读取与量化"),
+    "stage.restoring": ("bringing the model before it back", "恢复之前的模型"),
+    "stage.of_bytes": ("{current} of {total}", "{current} / {total}"),
+    "stage.of_tensors": ("{current} of {total} tensors", "{current} / {total} 个张量"),
+    "stage.left": ("about {seconds} left", "约剩 {seconds}"),
+    "seconds": ("{count} s", "{count} 秒"),
+    "minutes": ("{count} min", "{count} 分钟"),
+    "part.weights": ("weights", "权重"),
+    "part.images": ("looking at images", "图像处理"),
+    "part.context": ("context", "上下文"),
+    "part.work": ("reading the prompt", "读取提示"),
+    "part.loading": ("while loading", "加载时"),
+    "part.runtime": ("libraries", "运行库"),
+    "fits.of": ("{total} of {free} free", "{total}，可用 {free}"),
+    "column.model": ("Model", "模型"),
+    "column.good_at": ("Good at", "擅长"),
+    "column.size": ("Size on disk", "磁盘占用"),
+    "column.context": ("Context", "上下文"),
+    "column.images": ("Images", "图像"),
+    "column.languages": ("Languages", "语言"),
+    "column.license": ("Licence", "许可"),
+    "column.fit": ("On this machine, {precision}", "在本机，{precision}"),
+    "images.several": ("several", "多张"),
+    "languages.more": ("{first} and {count} more", "{first} 等 {count} 种"),
+    "table.rough": (
+        "≈: worked out from the number of parameters; select the model and press “{check}” for all "
+        "parts.",
+        "≈：按参数量估算；选中模型并点击“{check}”可查看各部分。",
+    ),
+    "row.differs": (
+        "In {precision} only {share:.0f} % of its words stay the same",
+        "{precision}下只有 {share:.0f}% 的词保持不变",
+    ),
+    "row.load": ("Load", "加载"),
+    "row.load.label": ("Load {name} in {precision}", "以 {precision} 加载 {name}"),
+    "row.here": ("loaded", "已加载"),
+    "way.load_four_bits": ("Load it in 4 bit", "改用 4 位加载"),
+    "way.load_eight_bits": ("Load it in 8 bit", "改用 8 位加载"),
+    "way.load_smaller": ("Load {name} instead", "改为加载 {name}"),
+    "way.try_again": ("Try again", "重试"),
+    "model.pocket.good_at": (
+        "Ships with the program. One sentence about an everyday photo, on any computer; reads no "
+        "text, counts poorly.",
+        "随程序附带。在任何电脑上用一句英文描述日常照片；不能识别文字，不擅长计数。",
+    ),
+    "model.paligemma.good_at_224": (
+        "Short captions, questions about a picture, boxes (detect cat) and masks (segment cat). "
+        "One question at a time, no conversation.",
+        "简短描述、看图问答、检测框（detect cat）和分割（segment cat）。一次一问，不能连续对话。",
+    ),
+    "model.paligemma.good_at_448": (
+        "As at 224, but sees four times as much of a picture: small things and text. Slower.",
+        "与 224 版相同，但看到的细节多四倍，适合小物体和文字。速度较慢。",
+    ),
+    "model.internvl15.good_at_26b": (
+        "Documents, charts, screens and photos in English and Chinese, in fine detail. Needs a "
+        "large graphics card.",
+        "擅长中英文文档、图表、界面截图和照片，能看清细节。需要大显存显卡。",
+    ),
+    "model.internvl15.good_at_4b": (
+        "Documents, charts and photos in fine detail, on one graphics card; best in English.",
+        "擅长文档、图表和照片的细节，一张显卡即可运行；英文最佳。",
+    ),
+    "model.internvl15.good_at_2b": (
+        "Text in pictures and photos, in English and Chinese; runs on a laptop.",
+        "擅长图中文字和照片，支持中英文；笔记本电脑即可运行。",
+    ),
+    "model.minicpm_v26.good_at": (
+        "Documents, screens and photos in fine detail, several photos at once, in English, Chinese "
+        "and other languages, on one graphics card.",
+        "擅长文档、界面截图和照片的细节，可同时看多张图，支持中文、英文等语言，一张显卡即可运行。",
+    ),
+    "model.minimind_v.good_at_mid": (
+        "Short descriptions in Chinese by a very small model; two pictures at most.",
+        "极小的模型，用中文简短描述图片；最多两张图片。",
+    ),
+    "model.minimind_v.good_at_head": (
+        "Descriptions and simple questions, best in Chinese, by a very small model.",
+        "极小的模型，适合描述图片和简单提问，中文最佳。",
+    ),
+    "model.minimind_v.good_at_moe": (
+        "As minimind-3v, with four experts in each layer: knows a little more.",
+        "与 minimind-3v 相同，但每层有四个专家，知道得略多一些。",
+    ),
+    "model.smolvlm2.good_at_small": (
+        "Very small: short answers in English about a photo, on any computer; often wrong about "
+        "details and longer text.",
+        "体积很小，任何电脑都能运行：用英文简短回答关于照片的问题；细节和较长的文字常常出错。",
+    ),
+    "model.smolvlm2.good_at_2b": (
+        "Photos, simple documents and several pictures at once, in English; runs on a laptop.",
+        "适合照片、简单的文档和多图提问，只擅长英文；笔记本电脑即可运行。",
+    ),
+    "model.qwen2_5_vl.good_at_3b": (
+        "Documents, charts and photos in many languages; can say where things are. Not for "
+        "commercial use.",
+        "擅长多种语言的文档、图表和照片，能指出物体的位置。不可商用。",
+    ),
+    "model.qwen2_5_vl.good_at_7b": (
+        "Documents, charts, screens and photos in many languages; can say where things are.",
+        "擅长多种语言的文档、图表、界面截图和照片，能指出物体的位置。",
+    ),
+    "model.qwen3_vl.good_at_small": (
+        "Text in pictures, documents and photos in many languages, in long conversations too; "
+        "small for what it can do.",
+        "能识别多种语言的图中文字，理解文档和照片，也适合长对话；以这样的体积而言能力不错。",
+    ),
+    "model.qwen3_vl.good_at_8b": (
+        "Demanding questions about documents, charts, screens and photos in many languages, in "
+        "long conversations too.",
+        "适合对多种语言的文档、图表、界面截图和照片提出较难的问题，也适合长对话。",
+    ),
+    "model.qwen3_5.good_at": (
+        "Photos, documents and screens in many languages; can think before it answers, which "
+        "takes time.",
+        "适合多种语言的照片、文档和界面截图；可以先思考再回答，但会多花时间。",
+    ),
+    "model.internvl3.good_at_small": (
+        "Documents, charts and photos in fine detail, in English and Chinese; runs on a small "
+        "graphics card.",
+        "能看清文档、图表和照片的细节，支持中英文；小显存显卡即可运行。",
+    ),
+    "model.internvl3.good_at_8b": (
+        "Documents, charts and several photos at once in fine detail, in English and Chinese.",
+        "能看清文档、图表和多张照片的细节，支持中英文。",
+    ),
+    "model.gemma3.good_at": (
+        "Talks about photos in many languages and writes well; sees each picture at 896 by 896 "
+        "pixels, so small print is lost.",
+        "能用多种语言谈论照片，文笔好；每张图片都缩到 896×896 像素，小字会看不清。",
+    ),
+    "model.gemma4.good_at_e2b": (
+        "Photos and everyday questions in many languages; small print in pictures is easily lost.",
+        "能用多种语言谈论照片和日常问题；图中的小字容易看不清。",
+    ),
+    "model.gemma4.good_at_e4b": (
+        "Photos, charts and longer answers in many languages; small print in pictures is easily "
+        "lost.",
+        "能用多种语言谈论照片和图表，回答较长；图中的小字容易看不清。",
+    ),
+    "model.minicpm_v4_6.good_at": (
+        "Small; cuts large pictures into slices, so it reads screens and documents well for its "
+        "size, in English and Chinese.",
+        "小模型；大图会切片，在同等大小中擅长看截图和文档，支持中英文。",
+    ),
+    "model.llava_onevision.good_at_small": (
+        "A small model for photos and short questions, in English and Chinese; details are often "
+        "wrong.",
+        "小模型，适合对照片提简短的问题，支持中英文；细节常有错误。",
+    ),
+    "model.llava_onevision.good_at_7b": (
+        "Photos, charts and comparing several pictures, in English and Chinese.",
+        "擅长照片、图表和多图比较，支持中英文。",
+    ),
+    "model.glm4v.good_at": (
+        "Thinks before every answer: slow, but good at sums, charts and puzzles in pictures, in "
+        "English and Chinese.",
+        "每次都先思考再回答，速度慢，但擅长图中的计算、图表和推理题，支持中英文。",
+    ),
+}
