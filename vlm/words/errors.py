@@ -736,4 +736,26 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "exported, not edited.",
         "无法理解对话的内容（位于 {at}）。请选择导出时的原文件，不要编辑。",
     ),
+    "error.compare_cancelled": (
+        "The comparison was stopped. Start it again to see what differs.",
+        "比较已停止。要查看差异，请重新开始。",
+    ),
+    "error.compare_two_images": (
+        "{got} images were given, and two are compared. Name two files or https addresses.",
+        "给出了 {got} 张图片，而比较需要两张。请给出两个文件或 https 地址。",
+    ),
+    "error.check_has_images": (
+        "Images or a folder were given, but --check makes its own pairs and prints a table. Leave "
+        "them out, or leave out --check.",
+        "给出了图片或文件夹，但 --check 会自己生成图片对并输出表格。请去掉它们，或去掉 --check。",
+    ),
+    "error.folder_not_writable": (
+        "The folder {folder} cannot be written ({detail}). Name another one.",
+        "无法写入文件夹 {folder}（{detail}）。请换一个。",
+    ),
+    "error.features_unplaced": (
+        "This model does not tell which part of the image its features belong to, so what it sees "
+        "cannot be compared. Choose another model, or compare the pixels only.",
+        "此模型没有说明其特征对应图片的哪个部分，因此无法比较它看到的内容。请换一个模型，或只比较像素。",
+    ),
 }

@@ -15,6 +15,7 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "show every stage from pixels to logits in numbers",
         "用数字显示从像素到 logits 的每个阶段",
     ),
+    "cli.compare": ("show what differs between two images", "显示两张图片的不同之处"),
     "cli.models": ("list the models that can be loaded", "列出可以加载的模型"),
     "cli.info": ("say what a checkpoint holds", "说明一个检查点的内容"),
     "cli.fit": (
@@ -97,6 +98,68 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "Any image-text-to-text checkpoint of transformers loads too: give its folder or hub id "
         "as --model.",
         "transformers 的任何图文到文本检查点也能加载：用 --model 给出文件夹或 hub id。",
+    ),
+    "compare.aligning": ("aligning …", "正在对齐……"),
+    "compare.comparing": ("comparing …", "正在比较……"),
+    "compare.outlining": ("outlining what changed …", "正在标出变化区域……"),
+    "compare.looking": ("showing both to the model …", "正在让模型看这两张图片……"),
+    "compare.checking": ("measuring: {kind} …", "正在测量：{kind}……"),
+    "compare.same_frame": (
+        "aligned: both show the same frame",
+        "已对齐：两张图片取景相同",
+    ),
+    "compare.aligned": (
+        "aligned: the second is turned by {degrees}° and scaled by {scale}; the first's upper left "
+        "corner lies at {right}, {down} in it",
+        "已对齐：第二张旋转 {degrees}°，缩放 {scale}；第一张的左上角位于其中的 {right}, {down}",
+    ),
+    "compare.no_detail": (
+        "not aligned: there is too little in one of them to align by; compared as they are",
+        "未对齐：其中一张内容太少，无法对齐；按原样比较",
+    ),
+    "compare.failed": (
+        "could not align: they do not seem to show the same; compared as they are",
+        "无法对齐：两张图片似乎不是同一内容；按原样比较",
+    ),
+    "compare.similarity": ("structural similarity: {value}", "结构相似度：{value}"),
+    "compare.changed": (
+        "changed: {share} % of the pixels, in {count} regions",
+        "变化：{share} % 的像素，共 {count} 个区域",
+    ),
+    "compare.overlap": (
+        "the second shows {share} % of the first",
+        "第二张覆盖第一张的 {share} %",
+    ),
+    "compare.brightness": (
+        "brightness of the second: {value} (CIE L*)",
+        "第二张的亮度：{value}（CIE L*）",
+    ),
+    "compare.region": (
+        "{number}: box {box}, {area} % of the area",
+        "{number}：方框 {box}，占面积 {area} %",
+    ),
+    "compare.hardly_seen": (", which the model hardly sees", "，模型几乎看不出"),
+    "check.kind": ("edit", "编辑"),
+    "check.pairs": ("pairs", "图片对"),
+    "check.precision": ("precision", "精确率"),
+    "check.recall": ("recall", "召回率"),
+    "check.pixel_precision": ("precision by pixels", "像素精确率"),
+    "check.pixel_recall": ("recall by pixels", "像素召回率"),
+    "check.edits": ("edits", "编辑处"),
+    "check.regions": ("regions found", "找到的区域"),
+    "check.largest_error": ("largest alignment error (pixels)", "最大对齐误差（像素）"),
+    "check.median_seconds": ("seconds (median)", "秒（中位数）"),
+    "check.boxes": ("boxes", "方框"),
+    "check.hardly_seen": ("share hardly seen", "几乎看不出的比例"),
+    "check.median_ratio": (
+        "distance of features / that of recompression (median)",
+        "特征距离 / 重新压缩的距离（中位数）",
+    ),
+    "check.large": (
+        "12 megapixels each: {seconds} s, {megabytes} MB above the process, alignment error "
+        "{error} pixels ({machine})",
+        "各 1200 万像素：{seconds} 秒，比进程多用 {megabytes} MB，"
+        "对齐误差 {error} 像素（{machine}）",
     ),
     "meter.line": (
         "{done} of {total} images, {pace}, {left} left",
@@ -183,6 +246,20 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
     "flag.trace_prompt": ("the question", "问题"),
     "flag.json": ("print JSON", "以 JSON 输出"),
+    "flag.compare_images": ("two files or https addresses", "两个文件或 https 地址"),
+    "flag.out": (
+        "write a heat map, the aligned second image and the regions into this folder",
+        "把热图、对齐后的第二张图片和变化区域写入该文件夹",
+    ),
+    "flag.features": (
+        "also ask the model: mark regions that it hardly sees",
+        "同时询问模型：标出它几乎看不出的区域",
+    ),
+    "flag.compare_check": (
+        "compare pairs with known edits instead and print how well changes are found",
+        "改为比较已知编辑的图片对，并输出变化检测的准确度",
+    ),
+    "flag.pairs": ("pairs of each kind to check", "每种编辑检查多少对"),
     "flag.runs": ("how often to ask", "提问次数"),
     "flag.repeat": ("ask N times, each with the next seed", "问 N 次，每次用下一个种子"),
     "flag.replay": (

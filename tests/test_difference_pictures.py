@@ -1,0 +1,56 @@
+"""The heat map shows where, the boxes show which."""
+
+import numpy
+from PIL import Image as pillow
+
+from vlm.commands.compare_pairs import PHOTOS, as_image
+from vlm.compare import compare
+from vlm.difference_pictures import FRAME, boxed, heat_map
+from vlm.images import open_image
+
+PHOTO = open_image(PHOTOS / "coffee.jpg").pixels
+
+
+def edited() -> pillow.Image:
+    picture = PHOTO.copy()
+    picture.paste((20, 200, 60), (300, 100, 400, 180))
+    return picture
+
+
+def test_heat_is_where_the_change_is():
+    first = as_image(PHOTO)
+    shown = heat_map(first, compare(first, as_image(edited())))
+    assert (shown.mode, shown.size) == ("RGB", (600, 400))
+    values = numpy.asarray(shown).astype(int)
+    colourful = values.max(-1) - values.min(-1)
+    assert numpy.median(colourful[105:175, 305:395]) > 60
+    assert colourful[200:].max() < 20
+
+
+def test_without_differences_the_map_is_grey():
+    first = as_image(PHOTO)
+    values = numpy.asarray(heat_map(first, compare(first, first))).astype(int)
+    assert (values.max(-1) - values.min(-1)).max() <= 1
+
+
+def test_what_is_not_seen_is_darker():
+    first = as_image(PHOTO)
+    found = compare(first, as_image(PHOTO.crop((0, 0, 400, 400))))
+    grey, whole = (numpy.asarray(heat_map(first, each)) for each in (found, compare(first, first)))
+    assert grey[:, 500:].mean() < 0.5 * whole[:, 500:].mean()
+
+
+def test_a_frame_runs_along_the_box():
+    first = as_image(PHOTO)
+    found = compare(first, as_image(edited()))
+    shown = numpy.asarray(boxed(first, found))
+    left, top, right, bottom = found.regions[0].box
+    for row, column in ((bottom - 1, left + 40), (top + 40, left), (top + 40, right - 1)):
+        assert tuple(shown[row, column]) == FRAME
+    assert (shown[bottom + 5 :] == numpy.asarray(PHOTO)[bottom + 5 :]).all()
+
+
+def test_a_region_of_one_pixel():
+    black, white = (as_image(pillow.new("RGB", (1, 1), name)) for name in ("black", "white"))
+    found = compare(black, white)
+    assert boxed(black, found).size == heat_map(black, found).size == (1, 1)

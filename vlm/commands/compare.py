@@ -1,0 +1,169 @@
+"""`python -m vlm compare FIRST SECOND`: figures of what differs; `--check` measures itself.
+
+Figures go to stdout, progress to stderr. With `--out FOLDER` a heat map, the aligned second image
+and the first with numbered boxes are written there.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from vlm.errors import RequestError
+from vlm.fetch import fetch_image
+from vlm.images import is_address, open_image
+from vlm.messages import Image
+from vlm.settings import Parser, Settings, terminal_language
+from vlm.strings import say
+
+if TYPE_CHECKING:
+    from vlm.alignment import Alignment
+    from vlm.compare import Comparison
+
+MOST_PAIRS = 1000
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help=say("flag.compare_images"))
+    parser.add_argument("--json", action="store_true", help=say("flag.json"))
+    parser.add_argument("--out", metavar="FOLDER", help=say("flag.out"))
+    parser.add_argument("--features", action="store_true", help=say("flag.features"))
+    parser.add_argument("--check", action="store_true", help=say("flag.compare_check"))
+    parser.add_count("--pairs", default=40, most=MOST_PAIRS, text=say("flag.pairs"))
+
+
+def run(arguments: SimpleNamespace, settings: Settings) -> int:
+    """Compares two images, or pairs with known edits."""
+    language = terminal_language(settings)
+    if arguments.check:
+        from vlm.commands import compare_check  # it draws pictures: not for `--help`
+
+        if arguments.images or arguments.out is not None:
+            raise RequestError("check_has_images")
+        return compare_check.run(arguments, settings)
+    if len(arguments.images) != 2:
+        raise RequestError("compare_two_images", got=len(arguments.images))
+    from vlm.compare import compare  # scikit-image takes half a second: not for `--help`
+
+    first, second = (_open(source, settings) for source in arguments.images)
+    found = compare(first, second, progress=lambda stage: _tell(f"compare.{stage}", language))
+    if arguments.features:
+        found = _with_features(first, second, found, settings)
+    if arguments.out is not None:
+        _write(Path(arguments.out), first, found)
+    if arguments.json:
+        print(json.dumps(_as_json(found)))
+    else:
+        print("\n".join(_lines(found, language)))
+    return 0
+
+
+def _open(source: str, settings: Settings) -> Image:
+    if is_address(source):
+        return fetch_image(source, limits=settings.image_limits)
+    return open_image(source, limits=settings.image_limits)
+
+
+def _tell(key: str, language: str) -> None:
+    print(say(key, language), file=sys.stderr)
+
+
+def _with_features(
+    first: Image, second: Image, found: "Comparison", settings: Settings
+) -> "Comparison":
+    """The comparison with its regions marked by what the model of the settings sees."""
+    from vlm.opening import open_engine  # torch takes seconds
+    from vlm.feature_difference import look, marked
+
+    language = terminal_language(settings)
+    _tell("progress.loading", language)
+    with closing(open_engine(settings)) as engine:
+        _tell("compare.looking", language)
+        return marked(found, look(engine, first, second, found))
+
+
+def _write(folder: Path, first: Image, found: "Comparison") -> None:
+    """Writes the pictures of a comparison. Raises RequestError where that is not possible."""
+    from vlm.difference_pictures import boxed, heat_map
+
+    pictures = {
+        "difference.png": heat_map(first, found),
+        "aligned.png": found.aligned,
+        "regions.png": boxed(first, found),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            picture.save(folder / name)
+    except (OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or str(error)
+        raise RequestError("folder_not_writable", folder=str(folder), detail=detail) from error
+
+
+def _as_json(found: "Comparison") -> dict:
+    """The figures, in numbers that JSON can hold."""
+    alignment = found.alignment
+    return {
+        "alignment": {
+            "state": alignment.state,
+            "method": alignment.method,
+            "agreement": alignment.agreement,
+            "rotation": alignment.rotation,
+            "scale": alignment.scale,
+            "shift": list(alignment.shift),
+            "matrix": alignment.matrix.tolist(),
+        },
+        "similarity": found.similarity,
+        "changed_share": found.changed_share,
+        "overlap": found.overlap,
+        "brightness": found.brightness,
+        "regions": [{**asdict(region), "box": list(region.box)} for region in found.regions],
+    }
+
+
+def _lines(found: "Comparison", language: str) -> Iterable[str]:
+    """The figures in words."""
+    yield alignment_words(found.alignment, language)
+    yield say("compare.similarity", language, value=f"{found.similarity:.3f}")
+    yield say(
+        "compare.changed",
+        language,
+        share=f"{100 * found.changed_share:.1f}",
+        count=len(found.regions),
+    )
+    yield say("compare.overlap", language, share=f"{100 * found.overlap:.0f}")
+    yield say("compare.brightness", language, value=f"{found.brightness:+.1f}")
+    for region in found.regions:
+        box = ", ".join(map(str, region.box))
+        line = say(
+            "compare.region",
+            language,
+            number=region.number,
+            box=box,
+            area=f"{100 * region.area:.1f}",
+        )
+        yield line + (say("compare.hardly_seen", language) if region.hardly_seen else "")
+
+
+def alignment_words(alignment: "Alignment", language: str) -> str:
+    """What became of the alignment, as a sentence."""
+    right, down = alignment.shift
+    return say(
+        f"compare.{alignment.state}",
+        language,
+        **(
+            {
+                "degrees": f"{alignment.rotation:+.1f}",
+                "scale": f"{alignment.scale:.3f}",
+                "right": f"{right:+.1f}",
+                "down": f"{down:+.1f}",
+            }
+            if alignment.state == "aligned"
+            else {}
+        ),
+    )

@@ -1,0 +1,59 @@
+"""Pictures of a comparison: a heat map, numbered boxes."""
+
+import numpy
+from numpy import ndarray
+from PIL import Image as pillow
+from PIL import ImageDraw, ImageFont
+
+from vlm.arrays import LUMA, on_white, plain, shrunk
+from vlm.compare import Comparison
+from vlm.messages import Image, Pixels
+
+HOTTEST = 50.0
+"""Difference of colour that is shown in the last colour; see `vlm.compare.colour_difference`."""
+COLOURS = numpy.array([(0.2, 0.0, 0.35), (0.8, 0.15, 0.25), (1.0, 0.6, 0.05), (1.0, 1.0, 0.65)])
+"""Of the heat map, from little difference to much: dark to light, so that it reads in grey too."""
+FRAME = (255, 64, 32)
+NUMBER = (255, 255, 255)
+
+
+def heat_map(first: Image, comparison: Comparison) -> Pixels:
+    """The first image in pale grey, the differences over it in colour.
+
+    RGB, in the size of the arrays of the comparison. What the second does not show stays dark.
+    """
+    strength = numpy.clip(comparison.difference / HOTTEST, 0, 1)  # (height, width)
+    steps = numpy.linspace(0, 1, len(COLOURS))
+    heat = numpy.stack([numpy.interp(strength, steps, each) for each in COLOURS.T], axis=-1)
+    grey = _working_copy(first, comparison) @ LUMA * 0.5 + 0.15
+    grey = numpy.where(comparison.seen, grey, grey * 0.4)  # (height, width)
+    veil = numpy.sqrt(strength)[..., None]
+    return _picture(grey[..., None] * (1 - veil) + heat * veil)
+
+
+def boxed(first: Image, comparison: Comparison) -> Pixels:
+    """The first image with its changed regions framed and numbered. RGB, in the same size."""
+    picture = _picture(_working_copy(first, comparison))
+    draw = ImageDraw.Draw(picture)
+    width = max(1, round(max(picture.size) / 300))
+    font = ImageFont.load_default(max(10, max(picture.size) / 40))
+    across, down = (a / b for a, b in zip(picture.size, first.pixels.size, strict=True))
+    for region in comparison.regions:
+        left, top, right, bottom = region.box
+        corners = (left * across, top * down, right * across - 1, bottom * down - 1)
+        x, y = corners[:2]
+        draw.rectangle((x, y, max(x, corners[2]), max(y, corners[3])), outline=FRAME, width=width)
+        text = str(region.number)
+        ground = draw.textbbox((x + width, y + width), text, font=font)
+        draw.rectangle((x, y, ground[2] + width, ground[3] + width), fill=FRAME)
+        draw.text((x + width, y + width), text, fill=NUMBER, font=font)
+    return picture
+
+
+def _working_copy(first: Image, comparison: Comparison) -> ndarray:
+    """Colours (height, width, 3) of the first image in the size of the comparison."""
+    return on_white(shrunk(plain(first.pixels), comparison.difference.shape[::-1]))[0]
+
+
+def _picture(colours: ndarray) -> Pixels:
+    return pillow.fromarray((numpy.clip(colours, 0, 1) * 255).round().astype(numpy.uint8))
