@@ -77,8 +77,8 @@ def _with_features(
     first: Image, second: Image, found: "Comparison", settings: Settings
 ) -> "Comparison":
     """The comparison with its regions marked by what the model of the settings sees."""
-    from vlm.opening import open_engine  # torch takes seconds
     from vlm.feature_difference import look, marked
+    from vlm.opening import open_engine  # torch takes seconds
 
     language = terminal_language(settings)
     _tell("progress.loading", language)

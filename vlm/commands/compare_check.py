@@ -198,8 +198,8 @@ def measure_features(pairs: int, settings: Settings) -> list[dict]:
     Where nothing was edited, boxes of the same sizes are laid at random places: those of
     recompressed pairs should be hardly seen.
     """
-    from vlm.opening import open_engine  # torch takes seconds
     from vlm.feature_difference import look
+    from vlm.opening import open_engine  # torch takes seconds
 
     rows = []
     with closing(open_engine(settings)) as engine:
