@@ -41,6 +41,13 @@ window.diptych = (() => {
         requestAnimationFrame(restore);
     };
 
+    const goTo = (tab) => find(`#tabs button[role=tab][data-tab-id=${tab}]`)?.click();
+    let going = null;
+    const arrive = () => {
+        if (going) goTo(going);
+        going = null;
+    };
+
     const listen = (root, trigger) => {
         document.addEventListener('click', (event) => {
             const button = event.target.closest(`#${root} button[data-act]`);
@@ -53,8 +60,13 @@ window.diptych = (() => {
                 location.reload();
                 return;
             }
+            if (button.dataset.act === 'send_to') {  // to another tab, once the server has them
+                going = button.dataset.tab;
+                trigger('submit', {...button.dataset});
+                return;
+            }
             keepFocus(button);
-            withStored({...button.dataset}).then(trigger);
+            withStored({...button.dataset}).then((data) => trigger('click', data));
         });
     };
 
@@ -73,7 +85,7 @@ window.diptych = (() => {
 
     document.addEventListener('click', (event) => {
         const status = event.target.closest('#model-status .status');
-        if (status) find('#tabs button[role=tab][data-tab-id=models]')?.click();
+        if (status) goTo('models');
     });
 
     // ---- thoughts ----
@@ -267,5 +279,5 @@ window.diptych = (() => {
     const forget = (id) => inTurn(() =>
         store('readwrite', (records) => id ? records.delete(id) : records.clear()));
 
-    return {listen, drawer, findCamera, startCamera, keep, list, open, forget};
+    return {listen, arrive, drawer, findCamera, startCamera, keep, list, open, forget};
 })();

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as pillow
 
 from vlm import feature_difference as module
-from vlm.backend import ImageLayout, Tile
+from vlm.backend import ImageLayout, Stage, Tile
 from vlm.commands.compare_pairs import PHOTOS, as_image, similarity_matrix
 from vlm.compare import Region, compare
 from vlm.engine import Engine
@@ -23,7 +23,6 @@ from vlm.feature_difference import (
     recompressed,
 )
 from vlm.images import open_image
-from vlm.trace import Stage
 
 COFFEE = open_image(PHOTOS / "coffee.jpg").pixels
 RANDOM = numpy.random.default_rng(0)

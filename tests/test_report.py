@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.fakes import photo_bytes
 from tests.test_settings import any_options, exact
 from vlm.__main__ import load_command
-from vlm.backend import Finished, Progress, Stage, Timings, Usage
+from vlm.backend import Finished, Progress, ProgressStage, Timings, Usage
 from vlm.chat import Turn
 from vlm.commands import NAMES
 from vlm.images import open_image
@@ -41,7 +41,7 @@ FINISHED = Finished(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("stage", get_args(Stage))
+@pytest.mark.parametrize("stage", get_args(ProgressStage))
 def test_every_stage_has_words(stage, language):
     assert progress_words(Progress(stage, 2, 3), language).endswith(" …")
 

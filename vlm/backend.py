@@ -8,14 +8,17 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from vlm.errors import RequestError, SettingError
 from vlm.messages import ALL_ROLES, Image, Message, Role
 from vlm.options import GenerationOptions, Preset
 from vlm.settings import Settings
 
-Stage = Literal["queued", "loading", "reading", "thinking"]
+if TYPE_CHECKING:
+    import numpy
+
+ProgressStage = Literal["queued", "loading", "reading", "thinking"]
 Reason = Literal["stop", "length", "cancelled"]
 
 
@@ -23,7 +26,7 @@ Reason = Literal["stop", "length", "cancelled"]
 class Progress:
     """What is happening before the first word: "reading", image 2 of 3; "queued", 2 ahead."""
 
-    stage: Stage
+    stage: ProgressStage
     current: int = 0
     total: int = 0
 
@@ -241,6 +244,36 @@ class Forgetful(Protocol):
         What is kept changes no answer but by rounding in less than 32 bits. Not to be called
         while one is being written.
         """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What one stage of a model made of a prompt.
+
+    Attributes:
+        name: of the stage.
+        array: floating point numbers as float32, whatever the model computes in.
+        axes: a name for each axis of the array.
+    """
+
+    name: str
+    array: "numpy.ndarray"
+    axes: tuple[str, ...]
+
+
+@runtime_checkable
+class Traces(Protocol):
+    """A backend that can show what happens between pixels and logits."""
+
+    def trace(
+        self, messages: Sequence[Message], options: GenerationOptions | None = None
+    ) -> Iterator[Stage]:
+        """Every stage of reading a conversation, in order, from one run. Raises VLMError."""
+        ...
+
+    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
+        """See `Backend.image_layout`."""
         ...
 
 

@@ -21,6 +21,7 @@ from vlm.backend import (
     Finished,
     ImageLayout,
     Progress,
+    Stage,
     TextDelta,
     Timings,
     Usage,
@@ -42,7 +43,7 @@ from vlm.processors import image_knobs
 from vlm.progress import Watch
 from vlm.reading import PromptReader, Reading
 from vlm.streaming import Emit, Halt, TokenStream, Worker, leave_a_core
-from vlm.trace import Stage, native_taps, trace
+from vlm.trace import native_taps, trace
 
 CONTEXT_OF_TEXT = 16
 """Tokens of the prompt that decide how the first tokens after a begun answer are decoded."""

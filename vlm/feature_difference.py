@@ -7,22 +7,21 @@ from the first where it shows nothing. Only numpy here; tensors stay in the engi
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isqrt
-from typing import Protocol
 
 import numpy
 from numpy import ndarray
 from PIL import Image as pillow
 
 from vlm.arrays import moved, plain
-from vlm.backend import ImageLayout, Tile
+from vlm.backend import ImageLayout, Stage, Tile, Traces
 from vlm.compare import Comparison, Region
 from vlm.errors import RequestError
 from vlm.images import ImageLimits, open_image
-from vlm.messages import Image, Message, Pixels, user_message
+from vlm.messages import Image, Pixels, user_message
 from vlm.settings import GenerationOptions
 
 FLOOR_QUALITY = 70
@@ -35,39 +34,6 @@ nearly all boxes in recompressed pictures stay below it, and nearly no removed o
 differ in how far apart their features lie, so the distance is measured anew for each model and
 image, and only the quantile is fixed.
 """
-
-
-class Stage(Protocol):
-    """What is read of a `vlm.trace.Stage`."""
-
-    @property
-    def name(self) -> str:
-        """Of the stage."""
-        ...
-
-    @property
-    def array(self) -> ndarray:
-        """What it made."""
-        ...
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """A name for each axis."""
-        ...
-
-
-class Traces(Protocol):
-    """What is asked of an engine."""
-
-    def trace(
-        self, messages: Sequence[Message], options: GenerationOptions | None = None
-    ) -> Iterator[Stage]:
-        """See `vlm.engine.Engine.trace`."""
-        ...
-
-    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
-        """See `vlm.backend.Backend.image_layout`."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vlm.backend import Backend, Capabilities, Event, Finished, ImageLayout, Progress, Report
+from vlm.backend import (
+    Backend,
+    Capabilities,
+    Event,
+    Finished,
+    ImageLayout,
+    Progress,
+    Report,
+    Stage,
+    Traces,
+)
 from vlm.errors import ModelError, RequestError
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
@@ -310,6 +320,19 @@ class ModelSlot:
         """See `Backend.image_layout`; waits until a model is there."""
         with self._in_use() as backend:
             return backend.image_layout(image, options)
+
+    def trace(
+        self, messages: Sequence[Message], options: GenerationOptions | None = None
+    ) -> Iterator[Stage]:
+        """See `Traces.trace`; waits until a model is there.
+
+        Raises:
+            RequestError: the model runs elsewhere and shows only its answers.
+        """
+        with self._in_use() as backend:
+            if not isinstance(backend, Traces):
+                raise RequestError("no_trace", name=backend.capabilities().name)
+            yield from backend.trace(messages, options)
 
     def capabilities(self) -> Capabilities:
         """See `Backend.capabilities`; waits for a model unless one was here and was put away."""

@@ -8,32 +8,15 @@ hooks are set here.
 import contextlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from vlm.backend import Stage
 from vlm.families import Tap
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """What one stage made of a prompt.
-
-    Attributes:
-        name: of the stage.
-        array: floating point numbers as float32, whatever the model computes in.
-        axes: a name for each axis of the array.
-    """
-
-    name: str
-    array: numpy.ndarray
-    axes: tuple[str, ...]
-
 
 PIXELS = (
     "images, channels, height, width|batch, images, channels, height, width|"

@@ -21,8 +21,9 @@ from PIL import Image as pillow
 from safetensors import safe_open
 from torch import Tensor
 
+from vlm.backend import Stage
 from vlm.loading import Loaded, load
-from vlm.trace import Stage, trace
+from vlm.trace import trace
 
 DEFAULT_ROOT = Path(__file__).parents[1] / "goldens"
 CHECKPOINTS = sorted(DEFAULT_ROOT.glob("*/*/checkpoint"))

@@ -16,7 +16,7 @@ from vlm.settings import Parser, Settings, generation_options, terminal_language
 from vlm.strings import say
 
 if TYPE_CHECKING:
-    from vlm.trace import Stage
+    from vlm.backend import Stage
 
 
 def add_arguments(parser: Parser) -> None:

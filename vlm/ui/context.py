@@ -80,6 +80,7 @@ class Visit:
         files: what it has uploaded.
         folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
+        sent: images on their way from one tab to another, by the name of the tab they go to.
     """
 
     session: ChatSession
@@ -93,6 +94,7 @@ class Visit:
     layouts: dict[object, ImageLayout] = field(default_factory=dict)
     draft_tokens: int = 0
     drawn: object = None
+    sent: dict[str, list[Image]] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -152,6 +154,11 @@ class Visit:
         self._handed.add(path)
         return path
 
+    def known(self, sha256: str) -> Image | None:
+        """A picture of this visit by its digest: in a box or in the conversation."""
+        images = [*self.session.images, *self._opened.copy().values()]
+        return next((image for image in images if image.sha256 == sha256), None)
+
     def keep_only(self, paths: Sequence[str]) -> None:
         """Forgets pictures that are neither in these files of the box nor in a conversation."""
         self._handed -= self._in_box.difference(paths)  # there, and away again
@@ -185,6 +192,7 @@ class Visit:
         self._opened.clear()
         self._previews.clear()
         self.layouts.clear()
+        self.sent.clear()
 
 
 Updates = dict[Any, Any]
@@ -276,12 +284,36 @@ class Context:
         visit.forget({path for other in others for path in other.files})
 
 
+def connect_sending(context: Context, channel: gr.HTML) -> None:
+    """Lets `send_button`s that a channel hears of take images to another tab.
+
+    The other tab finds them in `Visit.sent` under its name when it is selected.
+    """
+
+    def send(event: gr.EventData, visit: Visit | None) -> None:
+        if visit is None:
+            return
+        facts = event._data
+        images = [visit.known(each) for each in str(facts.get("images", "")).split()]
+        visit.sent[str(facts.get("tab", ""))] = [image for image in images if image is not None]
+
+    sent = channel.submit(send, [context.visit], None, **QUIET)
+    sent.then(None, js="() => window.diptych.arrive()")
+
+
+def send_button(tab: str, images: Sequence[Image], words: str, label: str = "") -> str:
+    """A button in HTML that takes images to another tab and goes there."""
+    digests = " ".join(image.sha256 for image in images)
+    return action_button("send_to", words, label, tab=tab, images=digests)
+
+
 def channel(root: str) -> gr.HTML:
     """What hears of buttons made by `action_button` inside the element with the id `root`.
 
-    Its `click` event carries the button's `act` and facts as `gr.EventData._data`.
+    Its `click` event carries the button's `act` and facts as `gr.EventData._data`; its `submit`
+    event those of a button that sends images to another tab.
     """
-    listen = f"window.diptych.listen({root!r}, (data) => trigger('click', data));"
+    listen = f"window.diptych.listen({root!r}, trigger);"
     return gr.HTML("", js_on_load=listen, visible=True, padding=False, elem_classes="channel")
 
 

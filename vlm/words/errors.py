@@ -240,6 +240,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "The message is empty. Write a question, attach an image, or both.",
         "消息是空的。请写下问题、添加图片，或两者都要。",
     ),
+    "error.no_trace": (
+        "{name} does not run here, so what happens inside it cannot be shown. Load a model on this "
+        "machine.",
+        "{name} 不在本机运行，无法显示其内部过程。请在本机加载一个模型。",
+    ),
     "error.busy": (
         "An answer is still being written in this conversation. Wait for it or stop it first.",
         "这个对话中还有回答正在生成。请等待或先停止它。",
