@@ -18,7 +18,7 @@ from vlm.settings import Settings
 if TYPE_CHECKING:
     import numpy
 
-ProgressStage = Literal["queued", "loading", "reading", "thinking"]
+ProgressStage = Literal["queued", "loading", "reading", "thinking", "looking"]
 Reason = Literal["stop", "length", "cancelled"]
 
 
@@ -104,6 +104,9 @@ class ImageLayout:
         placeholders: visual tokens in the prompt, thumbnail included.
         alpha: what became of transparency: there was none, it was dropped (hidden colours show),
             or the image was laid on white or on black.
+        placed: whether a visual token belongs to its place in its tile. False where tokens are
+            answers to learned questions (a resampler): then only the tile is known.
+        thumbnail_first: the thumbnail's tokens come before the tiles', not after them.
     """
 
     original_size: tuple[int, int]
@@ -112,6 +115,8 @@ class ImageLayout:
     thumbnail: Tile | None = None
     placeholders: int
     alpha: Literal["none", "dropped", "white", "black"] = "none"
+    placed: bool = True
+    thumbnail_first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

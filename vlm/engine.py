@@ -18,21 +18,22 @@ from vlm import memory
 from vlm.backend import (
     Capabilities,
     Event,
-    Finished,
     ImageLayout,
     Progress,
     Stage,
     TextDelta,
-    Timings,
     Usage,
     check_request,
 )
 from vlm.cache import Conversation, ConversationCache
 from vlm.errors import RequestError
+from vlm.explainer import Explainer
+from vlm.explanation import ExplainMethod, Explanation
 from vlm.generation import (
     Clock,
     ContinuedStream,
     drawing,
+    finished,
     generation_config,
     model_defaults,
 )
@@ -189,6 +190,29 @@ class Engine:
             pass  # others go first
         yield from found
 
+    def explain(
+        self,
+        messages: Sequence[Message],
+        answer: str,
+        options: GenerationOptions | None = None,
+        method: ExplainMethod = "attention",
+        cancel: threading.Event | None = None,
+        tell: Callable[[Event], None] | None = None,
+    ) -> Explanation:
+        """See `vlm.explanation.Explains`. Waits for answers that are being written."""
+        check_request(messages, self.capabilities())
+        explainer = Explainer(self.model, self.reader, self.context_length, options)
+        found: list[Explanation] = []
+
+        def work(emit: Emit, should_stop: Callable[[], bool], _: float) -> None:
+            found.extend(explainer.explain(messages, answer, method, emit, should_stop))
+
+        for event in self._worker.run(work, cancel or threading.Event()):
+            _ = tell and tell(event)
+        if not found:
+            raise RequestError("explain_cancelled")
+        return found[0]
+
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
     ) -> Iterator[Event]:
@@ -282,7 +306,17 @@ class Engine:
             answer.reused,
             completion_tokens=tokens.count,
         )
-        answer.emit(self._finished(tokens, config, usage, answer, waited))
+        answer.emit(
+            finished(
+                tokens,
+                config,
+                usage,
+                answer.clock,
+                waited=waited,
+                stopped=answer.should_stop(),
+                device=self.model.device,
+            )
+        )
 
     def _token_stream(self, answer: _Answer, ids: torch.Tensor) -> TokenStream:
         tokenizer, stops = self.processor.tokenizer, answer.options.stop
@@ -361,30 +395,3 @@ class Engine:
         """Leaves the states behind for the next turn, also of an answer that was stopped."""
         if answer.conversation is not None and len(answer.conversation.prompt):
             self._conversations.keep(answer.conversation)
-
-    def _finished(
-        self,
-        tokens: TokenStream,
-        config: GenerationConfig,
-        usage: Usage,
-        answer: _Answer,
-        waited: float,
-    ) -> Finished:
-        ends = (
-            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-        )
-        cut_off = answer.should_stop() and tokens.count < (config.max_new_tokens or 0)
-        complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
-        reason = "stop" if complete else "cancelled" if cut_off else "length"
-        clock, now = answer.clock, time.perf_counter()
-        first, last = tokens.first_at or now, tokens.last_at or now
-        encoded = clock.encoded or first
-        timings = Timings(
-            queue=waited,
-            encode=encoded - clock.started,
-            prefill=first - encoded,
-            first_token=first - clock.started,
-            decode=last - first,
-            peak_bytes=memory.peak_bytes(self.model.device),
-        )
-        return Finished(reason, usage, timings)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
 
+from vlm import memory
+from vlm.backend import Finished, Timings, Usage
 from vlm.errors import RequestError
 from vlm.options import GenerationOptions
 from vlm.sampling import SeededSampling
@@ -57,7 +59,7 @@ def model_defaults(own: GenerationConfig) -> dict[str, float | int]:
     return defaults
 
 
-def _chosen(own: GenerationConfig, options: GenerationOptions) -> dict[str, float | int]:
+def chosen(own: GenerationConfig, options: GenerationOptions) -> dict[str, float | int]:
     """The request's values, and the model's where it has none."""
     named = ("min_new_tokens", *model_defaults(own))
     given = {name: getattr(options, name) for name in named}
@@ -78,16 +80,16 @@ def generation_config(
     Raises:
         RequestError: the prompt leaves no room for an answer.
     """
-    chosen = _chosen(own, options)
+    values = chosen(own, options)
     config = copy.deepcopy(own)
     config.update(do_sample=False, temperature=None, top_p=None, top_k=None, max_length=None)
     for name in ("repetition_penalty", "num_beams", "max_new_tokens", "min_new_tokens"):
-        if name in chosen:
-            setattr(config, name, chosen[name])
+        if name in values:
+            setattr(config, name, values[name])
     if limit is not None:
         if prompt_tokens >= limit:
             raise RequestError("context_full", got=prompt_tokens, limit=limit)
-        config.max_new_tokens = int(min(chosen["max_new_tokens"], limit - prompt_tokens))
+        config.max_new_tokens = int(min(values["max_new_tokens"], limit - prompt_tokens))
     return config
 
 
@@ -95,14 +97,14 @@ def drawing(
     own: GenerationConfig, options: GenerationOptions, device: torch.device
 ) -> LogitsProcessorList:
     """How to draw tokens: nothing where the likeliest one is taken."""
-    chosen = _chosen(own, options)
-    if chosen["temperature"] == 0 or chosen["num_beams"] > 1:
+    values = chosen(own, options)
+    if values["temperature"] == 0 or values["num_beams"] > 1:
         return LogitsProcessorList()
     sampling = SeededSampling(
         seed=0 if options.seed is None else options.seed,
-        temperature=chosen["temperature"],
-        top_k=int(chosen["top_k"]),
-        top_p=chosen["top_p"],
+        temperature=values["temperature"],
+        top_k=int(values["top_k"]),
+        top_p=values["top_p"],
         min_p=own.min_p or 0.0,
         device=device,
     )
@@ -137,3 +139,42 @@ class ContinuedStream(TokenStream):
     ) -> None:
         super().__init__(tokenizer, stops, emit)
         self._text = _TextAfter(tokenizer, before)
+
+
+def finished(
+    tokens: TokenStream,
+    config: GenerationConfig,
+    usage: Usage,
+    clock: Clock,
+    *,
+    waited: float,
+    stopped: bool,
+    device: torch.device,
+) -> Finished:
+    """The last event of an answer.
+
+    Args:
+        tokens: of the answer, which has ended.
+        config: that it was generated with.
+        usage: what it took.
+        clock: of its stages.
+        waited: seconds before it began.
+        stopped: whether somebody asked for its end.
+        device: of the model.
+    """
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    cut_off = stopped and tokens.count < (config.max_new_tokens or 0)
+    complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
+    reason = "stop" if complete else "cancelled" if cut_off else "length"
+    now = time.perf_counter()
+    first, last = tokens.first_at or now, tokens.last_at or now
+    encoded = clock.encoded or first
+    timings = Timings(
+        queue=waited,
+        encode=encoded - clock.started,
+        prefill=first - encoded,
+        first_token=first - clock.started,
+        decode=last - first,
+        peak_bytes=memory.peak_bytes(device),
+    )
+    return Finished(reason, usage, timings)

@@ -179,6 +179,7 @@ class ImageReader:
             sent_size=size,
             tiles=tiles,
             thumbnail=thumbnail,
+            thumbnail_first="grids" in processed,  # see `_of_slices`
             placeholders=placeholders,
             alpha=self.alpha(image.pixels),
         )

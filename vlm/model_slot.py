@@ -22,6 +22,7 @@ from vlm.backend import (
     Traces,
 )
 from vlm.errors import ModelError, RequestError
+from vlm.explanation import ExplainMethod, Explains, Explanation
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
 from vlm.settings import Settings
@@ -333,6 +334,25 @@ class ModelSlot:
             if not isinstance(backend, Traces):
                 raise RequestError("no_trace", name=backend.capabilities().name)
             yield from backend.trace(messages, options)
+
+    def explain(
+        self,
+        messages: Sequence[Message],
+        answer: str,
+        options: GenerationOptions | None = None,
+        method: ExplainMethod = "attention",
+        cancel: threading.Event | None = None,
+        tell: Callable[[Event], None] | None = None,
+    ) -> Explanation:
+        """See `Explains.explain`; waits until a model is there.
+
+        Raises:
+            RequestError: the model runs elsewhere and shows only its answers.
+        """
+        with self._in_use() as backend:
+            if not isinstance(backend, Explains):
+                raise RequestError("no_trace", name=backend.capabilities().name)
+            return backend.explain(messages, answer, options, method, cancel, tell)
 
     def capabilities(self) -> Capabilities:
         """See `Backend.capabilities`; waits for a model unless one was here and was put away."""

@@ -40,7 +40,7 @@ def trace(model: PreTrainedModel, inputs: Mapping[str, Any], taps: Sequence[Tap]
         taps: see `vlm.families.Tap`.
     """
     with watched(model, taps) as found:
-        model(**_first_step(model, inputs))
+        model(**first_step(model, inputs))
     return stages(found)
 
 
@@ -61,7 +61,7 @@ def stages(found: Mapping[Tap, list[Tensor]]) -> list[Stage]:
     return [_stage(tap, array) for tap, calls in found.items() for array in _joined(calls)]
 
 
-def _first_step(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def first_step(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What `generate` would call the model with for this prompt: positions that know padding.
 
     Only that the logits of all tokens are asked for, and nothing is kept for a next step.

@@ -245,6 +245,33 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "machine.",
         "{name} 不在本机运行，无法显示其内部过程。请在本机加载一个模型。",
     ),
+    "error.explain_cancelled": (
+        "Looking into the answer was cancelled. Start again when you like.",
+        "已取消查看。需要时可重新开始。",
+    ),
+    "error.explain_no_answer": (
+        "There is no answer to look into. Ask a question first.",
+        "没有可查看的回答。请先提问。",
+    ),
+    "error.explain_too_large": (
+        "Looking into {tokens} tokens takes {needed:.1f} GB beside the model; at most {limit:.1f} "
+        "GB are used for this. Send the image in fewer tiles, or look into a shorter answer.",
+        "查看 {tokens} 个词元除模型外还需 {needed:.1f} GB，上限为 {limit:.1f} GB。"
+        "请减少图块，或查看较短的回答。",
+    ),
+    "error.no_attention": (
+        "The layers of this model keep no attention that can be shown. Choose occlusion instead.",
+        "该模型的各层没有可以显示的注意力。请改用遮挡法。",
+    ),
+    "error.sight_unplaced": (
+        "This model does not tell which of its tokens belong to which image. Ask about one image "
+        "alone, or choose occlusion.",
+        "该模型没有说明哪些词元属于哪张图片。请只就一张图片提问，或改用遮挡法。",
+    ),
+    "error.word_not_in_answer": (
+        "The answer does not contain “{word}”. It reads: {answer}.",
+        "回答中没有“{word}”。回答是：{answer}。",
+    ),
     "error.busy": (
         "An answer is still being written in this conversation. Wait for it or stop it first.",
         "这个对话中还有回答正在生成。请等待或先停止它。",

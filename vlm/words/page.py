@@ -41,6 +41,10 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "reading image {current} of {total} …",
         "正在读取第 {current} 张图片，共 {total} 张 …",
     ),
+    "progress.looking": (
+        "looking where it looked, {current} of {total} …",
+        "正在查看模型看了哪里，{current}/{total} …",
+    ),
     "progress.thinking": ("thinking …", "思考中 …"),
     "stats.of_which": ("{whole} ({parts})", "{whole}（{parts}）"),
     "figure.queue": ("waited {value} s", "排队 {value} 秒"),

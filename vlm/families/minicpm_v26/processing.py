@@ -266,6 +266,8 @@ class MiniCPMVProcessor(ProcessorMixin):
             tiles=tiles,
             thumbnail=whole if how.grid is not None else None,
             placeholders=how.pictures * tokens,
+            placed=False,
+            thumbnail_first=True,
         )
 
 
