@@ -18,6 +18,7 @@ from vlm import memory
 from vlm.backend import (
     Capabilities,
     Event,
+    Finished,
     ImageLayout,
     Progress,
     Stage,
@@ -33,10 +34,12 @@ from vlm.generation import (
     Clock,
     ContinuedStream,
     drawing,
-    finished,
     generation_config,
+    how_it_ended,
     model_defaults,
 )
+from vlm.inspection import Inspection
+from vlm.inspector import Subject, look
 from vlm.loading import Loaded, load, part_bytes
 from vlm.messages import ALL_ROLES, Image, Message, images_of
 from vlm.options import GenerationOptions
@@ -168,12 +171,16 @@ class Engine:
         return self.reader.prepare(messages, options.image_detail if options else {})
 
     def trace(
-        self, messages: Sequence[Message], options: GenerationOptions | None = None
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        cancel: threading.Event | None = None,
     ) -> Iterator[Stage]:
         """Every stage of reading a conversation, from pixels to logits, in order, from one run.
 
         They are the family's `STAGES`, or what the structure of another model tells. Of `options`,
-        only `image_detail` counts. Waits for answers that are being written.
+        only `image_detail` counts. Waits for answers that are being written. Cancelled, it gives
+        the stages that were there by then.
 
         Raises:
             RequestError: as `stream` does.
@@ -182,11 +189,12 @@ class Engine:
         model, family = self.model, self.loaded.family
         found: list[Stage] = []
 
-        def work(*_: object) -> None:
+        def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
             inputs = self.prepare(messages, options).to(model.device)
-            found.extend(trace(model, inputs, family.stages if family else native_taps(model)))
+            taps = family.stages if family else native_taps(model)
+            found.extend(trace(model, inputs, taps, should_stop))
 
-        for _ in self._worker.run(work, threading.Event()):
+        for _ in self._worker.run(work, cancel or threading.Event()):
             pass  # others go first
         yield from found
 
@@ -212,6 +220,30 @@ class Engine:
         if not found:
             raise RequestError("explain_cancelled")
         return found[0]
+
+    def inspect(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Event | Inspection]:
+        """See `vlm.inspection.Inspects.inspect`; of `options`, only `image_detail` counts.
+
+        Raises:
+            RequestError: as `stream` does.
+        """
+        check_request(messages, self.capabilities())
+        loaded, found = self.loaded, []
+        subject = Subject(
+            model=loaded.model, reader=self.reader, family=loaded.family, name=loaded.name
+        )
+
+        def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
+            def reached(current: int, total: int) -> None:
+                emit(Progress("tracing", current, total))
+
+            detail = options.image_detail
+            found.append(look(subject, messages, detail, should_stop=should_stop, reached=reached))
+
+        yield from self._worker.run(work, cancel)
+        yield from found
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
@@ -306,17 +338,9 @@ class Engine:
             answer.reused,
             completion_tokens=tokens.count,
         )
-        answer.emit(
-            finished(
-                tokens,
-                config,
-                usage,
-                answer.clock,
-                waited=waited,
-                stopped=answer.should_stop(),
-                device=self.model.device,
-            )
-        )
+        ended = how_it_ended(tokens, config, answer.should_stop())
+        peak = memory.peak_bytes(self.model.device)
+        answer.emit(Finished(ended, usage, answer.clock.timings(tokens, waited, peak)))
 
     def _token_stream(self, answer: _Answer, ids: torch.Tensor) -> TokenStream:
         tokenizer, stops = self.processor.tokenizer, answer.options.stop

@@ -73,7 +73,7 @@ class PromptReader:
 
     @property
     def tokenizer(self) -> Any:
-        """Of the processor."""
+        """Of the model."""
         return self._processor.tokenizer
 
     def _placeholder_text(self) -> str:
