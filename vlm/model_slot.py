@@ -7,7 +7,7 @@ before any model is. Conversations hold this place, not a model, so none is lost
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vlm.backend import (
@@ -24,7 +24,7 @@ from vlm.backend import (
 from vlm.errors import ModelError, RequestError
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
-from vlm.settings import Settings
+from vlm.settings import FEWER_BITS, MODEL_SETTINGS, Settings
 
 Prepare = Callable[[Settings, Report, threading.Event], None]
 """What can be done while another model still answers: looking, downloading. Raises VLMError."""
@@ -301,7 +301,21 @@ class ModelSlot:
                 said = True
             backend = self._take(0.1)
         with self._used(backend):
-            yield from backend.stream(messages, options, cancel)
+            for event in backend.stream(messages, options, cancel):
+                if isinstance(event, Finished):
+                    event = replace(event, model=self._who())
+                yield event
+
+    def _who(self) -> dict[str, str]:
+        """The settings of the model that is in use: those that an answer depends on.
+
+        Where the precision was left open, the one that was chosen.
+        """
+        names = {each: str(getattr(self.settings, each)) for each in MODEL_SETTINGS}
+        chosen = [each for each in (self.able.details if self.able else ()) if each in FEWER_BITS]
+        if names["quantization"] == "auto" and chosen:
+            names["quantization"] = chosen[0]
+        return names
 
     def opened(self) -> Backend:
         """The model that is there, waiting for it if need be. Raises why there is none."""

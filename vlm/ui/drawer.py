@@ -61,6 +61,11 @@ class Drawer:
             label="option.stop.label",
             info="option.stop.info",
         )
+        self.kv_cache = words.add(
+            gr.Dropdown([("", "default")], value="default", elem_id="kv-cache", visible=False),
+            label="option.kv_cache_bits.label",
+            info="option.kv_cache_bits.info",
+        )
         words.add(gr.Markdown(elem_classes="heading"), value="settings.images")
         with gr.Column(elem_id="image-detail"):
             self.image_note = gr.HTML(elem_classes="strip-holder quiet", padding=False)
@@ -70,6 +75,7 @@ class Drawer:
             *self.numbers.values(),
             self.stop,
             *self.knobs.values(),
+            self.kv_cache,
         ]
 
     def _number(self, name: str) -> gr.Textbox:
@@ -121,6 +127,8 @@ class Drawer:
             if name not in COUNTED and given[name] in ("on", "off")
         }
         detail |= {name: numbers.pop(name) for name in COUNTED if name in numbers}
+        if given["kv_cache_bits"] not in ("", None, "default"):
+            numbers["kv_cache_bits"] = int(given["kv_cache_bits"])
         return system_prompt, GenerationOptions(**numbers, stop=stops, image_detail=detail), wrong
 
     def show_defaults(self, able: Capabilities, language: str) -> dict[Any, Any]:
@@ -134,18 +142,19 @@ class Drawer:
             updates[control] = _knob_update(known.get(name), language)
         note = "" if known else f"<p>{say('knob.none', language)}</p>"
         updates[self.image_note] = note
+        updates[self.kv_cache] = _kv_cache_update(able.kv_cache_bits, language)
         updates[self.presets] = preset_row(able.presets, language)
         return updates
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of everything that `reset` can reset."""
-        return ("system_prompt", *NUMBERS, "stop", *KNOBS)
+        return ("system_prompt", *NUMBERS, "stop", *KNOBS, "kv_cache_bits")
 
     @property
     def outputs(self) -> list[Any]:
         """What `show_defaults` updates, and where wrong numbers are told."""
-        told = (self.image_note, self.presets, self.problem)
+        told = (self.kv_cache, self.image_note, self.presets, self.problem)
         return [*self.numbers.values(), *self.knobs.values(), *told]
 
     def fill(self, name: str, presets: Sequence[Preset]) -> dict[Any, Any]:
@@ -166,8 +175,19 @@ class Drawer:
         """The field of an option as it was at first."""
         if name not in self.names:
             raise RequestError("option_unknown", got=name, known=", ".join(self.names))
-        switch = name in KNOBS and name not in COUNTED
-        return {self.controls[self.names.index(name)]: "default" if switch else ""}
+        chosen = name == "kv_cache_bits" or (name in KNOBS and name not in COUNTED)
+        return {self.controls[self.names.index(name)]: "default" if chosen else ""}
+
+    def changed(
+        self, values: Sequence[Any], changes: Mapping[str, str]
+    ) -> tuple[list[Any], dict[Any, Any]]:
+        """(`controls` as they stand with other values in some fields, updates of these fields)."""
+        after, updates = list(values), {}
+        for name, value in changes.items():
+            place = self.names.index(name)
+            after[place] = value
+            updates[self.controls[place]] = gr.update(value=value)
+        return after, updates
 
 
 def preset_row(presets: Sequence[Preset], language: str) -> str:
@@ -190,6 +210,8 @@ def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
     }
     if options.stop:
         changed["stop"] = " ".join(repr(stop) for stop in options.stop)
+    if options.kv_cache_bits is not None:
+        changed["kv_cache_bits"] = say(f"kv_cache.{options.kv_cache_bits}", language)
     if system_prompt:
         changed["system_prompt"] = shortened(system_prompt)
     buttons = [
@@ -248,6 +270,15 @@ def _default_words(name: str, defaults: Mapping[str, object], language: str) -> 
         return say("option.default.unknown", language)
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return say("option.default", language, value=shown)
+
+
+def _kv_cache_update(accepted: Sequence[int], language: str) -> Any:
+    """The choices where there is one; a model without it takes the choice back."""
+    if len(accepted) < 2:
+        return gr.update(visible=False, value="default")
+    usual = say("option.default", language, value=say(f"kv_cache.{accepted[0]}", language))
+    others = [(say(f"kv_cache.{bits}", language), str(bits)) for bits in accepted[1:]]
+    return gr.update(visible=True, choices=[(usual, "default"), *others])
 
 
 def _knob_update(knob: ImageKnob | None, language: str) -> Any:
