@@ -109,7 +109,10 @@ def test_a_cancelled_job_stops_the_backend(serve):
 
 
 def test_only_the_documented_endpoints_are_public(serve):
-    for hosted, names in ((False, ["/chat", "/models", "/load"]), (True, ["/chat", "/models"])):
+    for hosted, names in (
+        (False, ["/chat", "/inspect", "/models", "/load"]),
+        (True, ["/chat", "/inspect", "/models"]),
+    ):
         client = Client(serve(hosted=hosted).address, verbose=False)
         endpoints = client.view_api(return_format="dict")
         assert list(endpoints["named_endpoints"]) == names

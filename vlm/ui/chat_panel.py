@@ -30,6 +30,7 @@ from vlm.ui.context import (
     Updates,
     Visit,
     action_button,
+    connect_sending,
     escaped,
 )
 from vlm.ui.memory_ways import MEMORY_ERRORS, MemoryWays, inner
@@ -95,6 +96,7 @@ class ChatPanel:
         outputs = list(dict.fromkeys([*shown, *parts.drawer.outputs]))
         heard = [*outputs, self.context.model_status]
         parts.channel.click(self.hear, inputs, heard, **RUNNING)
+        connect_sending(self.context, parts.channel)
         self.composer.connect(inputs)
         self.context.refreshers.append((self.display.refresh, inputs, outputs))
 

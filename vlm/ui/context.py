@@ -81,6 +81,7 @@ class Visit:
         folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
         sent: images on their way from one tab to another, by the name of the tab they go to.
+        kept: what a tab remembers for this visit, by the name of the tab.
     """
 
     session: ChatSession
@@ -95,6 +96,7 @@ class Visit:
     draft_tokens: int = 0
     drawn: object = None
     sent: dict[str, list[Image]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -193,6 +195,7 @@ class Visit:
         self._previews.clear()
         self.layouts.clear()
         self.sent.clear()
+        self.kept.clear()
 
 
 Updates = dict[Any, Any]

@@ -4,15 +4,19 @@ Their own code no longer runs; everything here is transformers' own or written a
 from it. Torch and transformers are imported only when a checkpoint is opened.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 
 if TYPE_CHECKING:
     import torch
 
+    from vlm.backend import Stage
     from vlm.families.internvl15.configuration import InternVLChatConfig
+    from vlm.inspection import Figure
 
 CHECKPOINTS = (
     Checkpoint(
@@ -127,10 +131,10 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     from vlm.families.internvl15 import files, processing, templates
     from vlm.families.internvl15.configuration import InternVLChatConfig
 
-    folder = common.folder_of(source, WEIGHTS, TOKENIZER)
+    folder = common.fetched_folder(source, WEIGHTS, TOKENIZER)
     config = InternVLChatConfig.from_pretrained(folder)
     template = templates.find_template(config.template, source)
-    words_of = common.folder_of(tokenizer, TOKENIZER) if tokenizer else folder
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, source, words_of)
     config.image_token_id = cast(int, processor.image_token_id)
     files.check_files(folder, config)
@@ -154,12 +158,18 @@ def inspect(source: str, tokenizer: str | None = None) -> Opened:
     from vlm.families.internvl15 import modeling, processing  # noqa: F401 - registers its class
     from vlm.families.internvl15.configuration import InternVLChatConfig
 
-    folder = common.folder_of(source, TOKENIZER)
+    folder = common.fetched_folder(source, TOKENIZER)
     config = InternVLChatConfig.from_pretrained(folder)
-    words_of = common.folder_of(tokenizer, TOKENIZER) if tokenizer else folder
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, source, words_of)
     config.image_token_id = cast(int, processor.image_token_id)
     return Opened(config=config, processor=processor, weights=folder)
+
+
+def _published(name: str) -> Opened:
+    from vlm.families.internvl15 import published
+
+    return published.open(name)
 
 
 def tiny_config(words: int) -> "InternVLChatConfig":
@@ -216,6 +226,12 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.internvl15 import figures
+
+    return figures.draw(model)
+
+
 FAMILY = Family(
     name="internvl15",
     recognises=recognises,
@@ -224,4 +240,9 @@ FAMILY = Family(
     stages=STAGES,
     tiny=tiny,
     inspect=inspect,
+    published=tuple(
+        Published(name=each.name, title=each.title, open=partial(_published, each.name))
+        for each in CHECKPOINTS
+    ),
+    figures=_figures,
 )

@@ -5,16 +5,19 @@ transformers' own or written as a difference from it. Torch and transformers are
 when a checkpoint is opened.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 from vlm.options import Preset
 
 if TYPE_CHECKING:
     import torch
 
+    from vlm.backend import Stage
     from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
+    from vlm.inspection import Figure
 
 CHECKPOINTS = (
     Checkpoint(
@@ -120,9 +123,9 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     from vlm.families.minicpm_v26 import modeling, processing, weights
     from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
 
-    folder = common.folder_of(source, WEIGHTS, TOKENIZER)
+    folder = common.fetched_folder(source, WEIGHTS, TOKENIZER)
     config = MiniCPMVConfig.from_pretrained(folder)
-    words_of = common.folder_of(tokenizer, TOKENIZER) if tokenizer else folder
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, folder, words_of)
     config.image_token_id = processor.image_token_id
     weights.check_files(folder, modeling.MiniCPMVForConditionalGeneration, config)
@@ -150,9 +153,9 @@ def inspect(source: str, tokenizer: str | None = None) -> Opened:
     from vlm.families.minicpm_v26 import modeling, processing  # noqa: F401 - registers its class
     from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
 
-    folder = common.folder_of(source, TOKENIZER)
+    folder = common.fetched_folder(source, TOKENIZER)
     config = MiniCPMVConfig.from_pretrained(folder)
-    words_of = common.folder_of(tokenizer, TOKENIZER) if tokenizer else folder
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, folder, words_of)
     config.image_token_id = processor.image_token_id
     return Opened(config=config, processor=processor, weights=folder)
@@ -208,6 +211,18 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _published() -> Opened:
+    from vlm.families.minicpm_v26 import published
+
+    return published.open()
+
+
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.minicpm_v26 import figures
+
+    return figures.draw(model, stages)
+
+
 FAMILY = Family(
     name="minicpm_v26",
     recognises=recognises,
@@ -217,4 +232,6 @@ FAMILY = Family(
     stages=STAGES,
     tiny=tiny,
     presets=PRESETS,
+    published=(Published(name=CHECKPOINTS[0].name, title=CHECKPOINTS[0].title, open=_published),),
+    figures=_figures,
 )
