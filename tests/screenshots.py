@@ -85,12 +85,48 @@ def models(page: Page) -> None:
     page.locator("#fit-table thead").get_by_text("4 bit").wait_for()
 
 
+def section(page: Page, name: str) -> None:
+    """Opens a section of the Compare tab."""
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def grid(page: Page) -> None:
+    """The same question about four photos, the longest answer first."""
+    section(page, "Many images")
+    names = ("coffee", "cat", "astronaut", "photographer")
+    files = [str(EXAMPLES / f"{name}.jpg") for name in names]
+    page.locator("#grid-files input[type=file]").set_input_files(files)
+    page.locator("#grid-cards article").nth(3).wait_for()
+    page.locator("#grid-question textarea").fill("Describe the image.")
+    page.locator("#grid-run").click()
+    page.locator("#grid-csv").wait_for(state="visible", timeout=120_000)
+    page.locator("#grid-sort input").click()
+    page.get_by_role("option", name="length of the answer", exact=True).click()
+    page.locator("#grid-largest input").check()
+
+
+def models_compared(page: Page) -> None:
+    """The embedded model in 16 and in 4 bits about one photo: what differs, and what it took."""
+    section(page, "Models and settings")
+    picture = str(EXAMPLES / "astronaut.jpg")
+    page.locator("#versus-files input[type=file]").set_input_files([picture])
+    page.locator("#versus-images figure").wait_for()
+    page.locator("#versus-prompt textarea").fill("Describe the image.")
+    page.locator("#versus-precision-b input").click()
+    page.get_by_role("option", name="4 bit", exact=True).click()
+    page.locator("#versus-run").click()
+    page.locator("#versus-status p:not(.pending)").wait_for(timeout=240_000)
+
+
 PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, object]]] = {
     "chat": (conversation, {"viewport": DESKTOP, "locale": "en-US"}),
     "settings": (settings, {"viewport": DESKTOP, "locale": "en-US"}),
     "phone": (phone, {"viewport": PHONE, "locale": "zh-CN", "color_scheme": "dark"}),
     "failure": (failure, {"viewport": DESKTOP, "locale": "en-US"}),
     "models": (models, {"viewport": DESKTOP, "locale": "en-US"}),
+    "grid": (grid, {"viewport": DESKTOP, "locale": "en-US"}),
+    "models-compared": (models_compared, {"viewport": DESKTOP, "locale": "en-US"}),
 }
 
 

@@ -13,10 +13,18 @@ from vlm.words.errors import ERRORS
 from vlm.words.models import MODELS
 from vlm.words.page import PAGE
 from vlm.words.terminal import TERMINAL
+from vlm.words.versus import VERSUS
 
 LANGUAGES = {"en": "English", "zh": "简体中文"}
 
-TABLE: Mapping[str, tuple[str, str]] = {**PAGE, **CHAT, **MODELS, **TERMINAL, **ERRORS}
+TABLE: Mapping[str, tuple[str, str]] = {
+    **PAGE,
+    **CHAT,
+    **MODELS,
+    **VERSUS,
+    **TERMINAL,
+    **ERRORS,
+}
 
 
 def say(key: str, language: str = "en", /, **facts: object) -> str:

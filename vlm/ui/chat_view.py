@@ -15,7 +15,7 @@ from vlm.errors import VLMError
 from vlm.markup import readable, split_thinking, without_pictures
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
-from vlm.report import context_words, end_words, figures, progress_words
+from vlm.report import Figure, context_words, end_words, figures, progress_words
 from vlm.strings import error_text, say
 from vlm.ui.context import Visit, action_button, copy_button
 from vlm.ui.drawer import problem_words
@@ -177,12 +177,7 @@ def stats(turn: Turn | None, command: str, note: str, language: str) -> str:
     """
     if turn is None:
         return ""
-    drawn = [
-        f'<span class="figure" tabindex="0" data-why="{html.escape(figure.why, quote=True)}" '
-        f'role="note" aria-label="{html.escape(f"{figure.value}. {figure.why}", quote=True)}">'
-        f"{html.escape(figure.value)}</span>"
-        for figure in figures(turn.finished, turn.options.seed, language)
-    ]
+    drawn = map(explained, figures(turn.finished, turn.options.seed, language))
     again = copy_button(
         command,
         say("stats.reproduce", language),
@@ -190,6 +185,15 @@ def stats(turn: Turn | None, command: str, note: str, language: str) -> str:
         "reproduce",
     )
     return f'<div class="stats" role="group">{" · ".join(drawn)} {again}</div>'
+
+
+def explained(figure: Figure) -> str:
+    """A number that says what it means when it is pointed at or has the focus."""
+    return (
+        f'<span class="figure" tabindex="0" data-why="{html.escape(figure.why, quote=True)}" '
+        f'role="note" aria-label="{html.escape(f"{figure.value}. {figure.why}", quote=True)}">'
+        f"{html.escape(figure.value)}</span>"
+    )
 
 
 def meter(session: ChatSession, limit: int | None, draft_tokens: int, language: str) -> str:

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -62,6 +62,14 @@ class Words:
         ]
 
 
+class Work(Protocol):
+    """What a panel keeps for a visit."""
+
+    def forget(self) -> None:
+        """Stops what runs and drops everything."""
+        ...
+
+
 @dataclass
 class Visit:
     """What belongs to one open page and to nobody else.
@@ -81,6 +89,7 @@ class Visit:
         folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
         sent: images on their way from one tab to another, by the name of the tab they go to.
+        work: what panels keep for this visit, by the name of the panel.
     """
 
     session: ChatSession
@@ -95,6 +104,7 @@ class Visit:
     draft_tokens: int = 0
     drawn: object = None
     sent: dict[str, list[Image]] = field(default_factory=dict)
+    work: dict[str, "Work"] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -136,6 +146,10 @@ class Visit:
             self.files.add(path)
             self._opened[path] = image = open_image(path, limits=limits)
         return image
+
+    def put_down(self, path: str) -> None:
+        """Forgets the decoded picture of a file, which `open` would decode again."""
+        self._opened.pop(path, None)
 
     def path(self, image: Image) -> str:
         """A small copy without metadata, for the page. `open` of it gives the picture itself."""
@@ -181,6 +195,9 @@ class Visit:
             others: files that other visits use too: equal uploads are stored once.
         """
         self.cancel.set()
+        for work in self.work.values():
+            work.forget()
+        self.work.clear()
         uploads = Path(get_upload_folder())
         for path in self.files.difference(others):
             if Path(path).is_relative_to(uploads):
@@ -235,6 +252,7 @@ class Context:
             ready.
         model_status: the part of the header that says what is loaded.
         tab: the one whose panel is being built.
+        exchanges: events after which another model may be here; everything is refreshed then.
     """
 
     def __init__(
@@ -248,6 +266,7 @@ class Context:
         self.language = gr.State("en")
         self.visit = gr.State(None)
         self.refreshers: list[Refresh] = []
+        self.exchanges: list[Any] = []
         self.model_status: Any = None  # the header is built first, and sets it
         self.tab: Any = None  # the one that is being filled
         self._open: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()
