@@ -78,6 +78,17 @@ def failure(page: Page) -> None:
     page.wait_for_function("document.querySelectorAll('#token-chip figure').length === 9")
 
 
+def compare(page: Page) -> None:
+    """Before and after the coffee: the slider, the regions, and what the model says of it."""
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.locator("#compare-examples .example").first.click()
+    page.locator(".segment[data-view=model]:enabled").wait_for()
+    page.mouse.move(5, 5)
+    page.locator("#compare-ask textarea").fill("What is different in the second picture?")
+    page.locator("#compare-ask textarea").press("Enter")
+    page.locator("#compare-stats .stats").wait_for()
+
+
 def models(page: Page) -> None:
     """What is loaded, and what each model of the list would take in 4 bits."""
     page.locator("#model-status .status").click()
@@ -90,6 +101,7 @@ PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, object]]] = {
     "settings": (settings, {"viewport": DESKTOP, "locale": "en-US"}),
     "phone": (phone, {"viewport": PHONE, "locale": "zh-CN", "color_scheme": "dark"}),
     "failure": (failure, {"viewport": DESKTOP, "locale": "en-US"}),
+    "compare": (compare, {"viewport": DESKTOP, "locale": "en-US"}),
     "models": (models, {"viewport": DESKTOP, "locale": "en-US"}),
 }
 

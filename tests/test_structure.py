@@ -66,6 +66,7 @@ ORDER = (
     "difference_pictures",
     "feature_difference",
     "word_difference",
+    "compare_ask",
     "grounding",
     "explain",
     "vlm",

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -62,6 +62,19 @@ class Words:
         ]
 
 
+class Room(Protocol):
+    """What a tab keeps for one visit."""
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """Images that it shows, which buttons may send elsewhere."""
+        ...
+
+    def leave(self) -> None:
+        """Stops what runs in it and forgets everything."""
+        ...
+
+
 @dataclass
 class Visit:
     """What belongs to one open page and to nobody else.
@@ -80,6 +93,7 @@ class Visit:
         files: what it has uploaded.
         folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
+        rooms: what other tabs keep, by their names.
         sent: images on their way from one tab to another, by the name of the tab they go to.
     """
 
@@ -94,6 +108,7 @@ class Visit:
     layouts: dict[object, ImageLayout] = field(default_factory=dict)
     draft_tokens: int = 0
     drawn: object = None
+    rooms: dict[str, Room] = field(default_factory=dict)
     sent: dict[str, list[Image]] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
@@ -155,8 +170,9 @@ class Visit:
         return path
 
     def known(self, sha256: str) -> Image | None:
-        """A picture of this visit by its digest: in a box or in the conversation."""
-        images = [*self.session.images, *self._opened.copy().values()]
+        """A picture of this visit by its digest: in a box, in the conversation or in a tab."""
+        rooms = [image for room in self.rooms.values() for image in room.images]
+        images = [*self.session.images, *self._opened.copy().values(), *rooms]
         return next((image for image in images if image.sha256 == sha256), None)
 
     def keep_only(self, paths: Sequence[str]) -> None:
@@ -181,6 +197,8 @@ class Visit:
             others: files that other visits use too: equal uploads are stored once.
         """
         self.cancel.set()
+        for room in self.rooms.values():
+            room.leave()
         uploads = Path(get_upload_folder())
         for path in self.files.difference(others):
             if Path(path).is_relative_to(uploads):
