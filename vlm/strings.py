@@ -11,13 +11,22 @@ from vlm.errors import VLMError, set_lookup
 from vlm.words.chat import CHAT
 from vlm.words.compare import COMPARE
 from vlm.words.errors import ERRORS
+from vlm.words.inspect import INSPECT
 from vlm.words.models import MODELS
 from vlm.words.page import PAGE
 from vlm.words.terminal import TERMINAL
 
 LANGUAGES = {"en": "English", "zh": "简体中文"}
 
-TABLE: Mapping[str, tuple[str, str]] = {**PAGE, **CHAT, **COMPARE, **MODELS, **TERMINAL, **ERRORS}
+TABLE: Mapping[str, tuple[str, str]] = {
+    **PAGE,
+    **CHAT,
+    **COMPARE,
+    **INSPECT,
+    **MODELS,
+    **TERMINAL,
+    **ERRORS,
+}
 
 
 def say(key: str, language: str = "en", /, **facts: object) -> str:

@@ -160,8 +160,8 @@ def test_too_few_or_too_many_pictures_get_a_sentence(serve, unchanged, count, wo
 
 def test_only_the_documented_endpoints_are_public(serve):
     for hosted, names in (
-        (False, ["/chat", "/compare", "/models", "/load"]),
-        (True, ["/chat", "/compare", "/models"]),
+        (False, ["/chat", "/compare", "/inspect", "/models", "/load"]),
+        (True, ["/chat", "/compare", "/inspect", "/models"]),
     ):
         client = Client(serve(hosted=hosted).address, verbose=False)
         endpoints = client.view_api(return_format="dict")

@@ -60,7 +60,7 @@ def question(
     ]
     if message.images:
         lines = [
-            f"<li>{html.escape(_sent(number, image))}</li>"
+            f"<li>{html.escape(_sent(number, image))}{inspect_button(number, image, language)}</li>"
             for number, image in enumerate(message.images, 1)
         ]
         content.append(_html(f'<ol class="sent">{"".join(lines)}</ol>'))
@@ -87,6 +87,12 @@ def image_words(number: int, image: Image, layout: ImageLayout | None, language:
         if layout.alpha != "none":
             facts.append(say(f"image.alpha.{layout.alpha}", language))
     return " · ".join(facts)
+
+
+def inspect_button(number: int, image: Image, language: str) -> str:
+    """A button that takes an image to where it can be looked into."""
+    label = say("inspect.send.image", language, number=number)
+    return send_button("inspect", [image], say("inspect.send", language), label)
 
 
 def replies(events: Iterator[Event], language: str, begun: str = "") -> Iterator[Row]:

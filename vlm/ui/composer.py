@@ -274,6 +274,7 @@ def attached(
     """(HTML, visual tokens) of the images in the box: numbered as the model will see them."""
     chips, tokens, opened = [], 0, []
     for number, path in enumerate(paths, 1):
+        ways = ""
         try:
             if number > settings.max_images:  # not even decoded: there may be hundreds
                 raise ImageError("one_too_many", limit=settings.max_images)
@@ -285,12 +286,14 @@ def attached(
             opened.append(image)
             layout = layout_of(image)
             tokens += layout.placeholders if layout else 0
+            ways = chat_view.inspect_button(number, image, language)
             inside = (
                 f'<img src="{thumbnail(image)}" alt="">'
                 f"<figcaption>{escaped(image_words(number, image, layout, language))}</figcaption>"
             )
         chips.append(
-            f'<figure class="attached">{inside}{_buttons(number, len(paths), language)}</figure>'
+            f'<figure class="attached">{inside}{_buttons(number, len(paths), language, ways)}'
+            "</figure>"
         )
     if not chips:
         return "", 0
@@ -299,15 +302,15 @@ def attached(
     return f'<div class="strip" role="group" aria-label="{label}">{"".join(chips)}</div>', tokens
 
 
-def _buttons(number: int, count: int, language: str) -> str:
-    """Earlier, later, remove."""
+def _buttons(number: int, count: int, language: str, ways: str) -> str:
+    """To another tab, earlier, later, remove."""
     offered = [("earlier", "←", number > 1), ("later", "→", number < count), ("remove", "×", True)]
     buttons = [
         action_button(act, sign, say(f"image.{act}", language, number=number), number=number)
         for act, sign, possible in offered
         if possible
     ]
-    return f'<div class="bar">{"".join(buttons)}</div>'
+    return f'<div class="bar">{ways}{"".join(buttons)}</div>'
 
 
 def rearranged(paths: Sequence[str], act: str, number: int) -> list[str]:

@@ -95,6 +95,7 @@ class Visit:
         drawn: what the strip of attached images was drawn for last.
         rooms: what other tabs keep, by their names.
         sent: images on their way from one tab to another, by the name of the tab they go to.
+        kept: what a tab remembers for this visit, by the name of the tab.
     """
 
     session: ChatSession
@@ -110,6 +111,7 @@ class Visit:
     drawn: object = None
     rooms: dict[str, Room] = field(default_factory=dict)
     sent: dict[str, list[Image]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -211,6 +213,7 @@ class Visit:
         self._previews.clear()
         self.layouts.clear()
         self.sent.clear()
+        self.kept.clear()
 
 
 Updates = dict[Any, Any]

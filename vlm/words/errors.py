@@ -224,6 +224,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{name} 的权重需要 {needed:.1f} GB，而本机总共只有 {there:.1f} GB。请以 4 位加载"
         "（--quantization nf4），或选择更小的模型。",
     ),
+    "error.no_photo": (
+        "There is no photo yet. Choose one, or press an example.",
+        "还没有照片。请选一张，或点一个示例。",
+    ),
     "error.hosted_model": (
         "On a shared server visitors cannot change the model. Run the app on your own machine.",
         "在共享服务器上访问者不能更换模型。请在自己的机器上运行本应用。",

@@ -42,6 +42,10 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "reading image {current} of {total} …",
         "正在读取第 {current} 张图片，共 {total} 张 …",
     ),
+    "progress.tracing": (
+        "running the model, {current} of {total} stages …",
+        "模型运行中，已到第 {current} 个阶段，共 {total} 个 …",
+    ),
     "progress.thinking": ("thinking …", "思考中 …"),
     "stats.of_which": ("{whole} ({parts})", "{whole}（{parts}）"),
     "figure.queue": ("waited {value} s", "排队 {value} 秒"),
