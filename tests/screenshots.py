@@ -78,6 +78,30 @@ def failure(page: Page) -> None:
     page.wait_for_function("document.querySelectorAll('#token-chip figure').length === 9")
 
 
+def compare(page: Page) -> None:
+    """Before and after the coffee: the slider, the regions, and what the model says of it."""
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.locator("#compare-examples .example").first.click()
+    page.locator(".segment[data-view=model]:enabled").wait_for()
+    page.mouse.move(5, 5)
+    page.locator("#compare-ask textarea").fill("What is different in the second picture?")
+    page.locator("#compare-ask textarea").press("Enter")
+    page.locator("#compare-stats .stats").wait_for()
+
+
+def inspect(page: Page) -> None:
+    """A photo in tiles for a model whose weights are not here; a tile and its tokens lit up."""
+    page.locator("#tabs button[role=tab][data-tab-id=inspect]").click()
+    page.locator("#inspect-examples [data-name=coffee]").click()
+    page.locator("#inspect-model input").click()
+    page.get_by_role("option", name="InternVL Chat V1.5 26B (no weights)").click()
+    page.locator(".picture .tile").nth(5).wait_for()
+    page.locator("#trace").click()
+    page.locator(".stage-row").last.wait_for()
+    page.locator(".picture .tile").nth(2).focus()
+    page.evaluate("scrollTo(0, 0)")
+
+
 def models(page: Page) -> None:
     """What is loaded, and what each model of the list would take in 4 bits."""
     page.locator("#model-status .status").click()
@@ -124,6 +148,8 @@ PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, object]]] = {
     "settings": (settings, {"viewport": DESKTOP, "locale": "en-US"}),
     "phone": (phone, {"viewport": PHONE, "locale": "zh-CN", "color_scheme": "dark"}),
     "failure": (failure, {"viewport": DESKTOP, "locale": "en-US"}),
+    "compare": (compare, {"viewport": DESKTOP, "locale": "en-US"}),
+    "inspect": (inspect, {"viewport": DESKTOP, "locale": "en-US"}),
     "models": (models, {"viewport": DESKTOP, "locale": "en-US"}),
     "grid": (grid, {"viewport": DESKTOP, "locale": "en-US"}),
     "models-compared": (models_compared, {"viewport": DESKTOP, "locale": "en-US"}),
@@ -160,13 +186,13 @@ def take(browser: Browser, address: str, name: str, folder: Path) -> None:
 
 
 def main() -> int:
-    """Makes all pictures, in the folder that is named or in assets/screenshots."""
+    """Makes all pictures, or those named after the folder; its default is assets/screenshots."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "assets" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     with served() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        for name in PICTURES:
+        for name in sys.argv[2:] or PICTURES:
             take(browser, address, name, folder)
             print(folder / f"{name}.png")
         browser.close()

@@ -12,7 +12,7 @@ from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.families import Tap
 from vlm.messages import Message, Text, user_message
-from vlm.trace import _stage, native_taps, trace
+from vlm.trace import _seen, _stage, native_taps, trace
 
 QUESTION = [user_message("What?", [photo(), photo(size=(40, 90), seed=2)])]
 
@@ -89,10 +89,17 @@ def test_calls_are_joined_where_they_fit(widths: Any, shapes: Any, side: Any) ->
 
 def test_a_layout_is_chosen_by_the_number_of_axes() -> None:
     tap = Tap(name="stage", side="input", axes="rows, width|batch, rows, width")
-    assert _stage(tap, torch.ones(1, 2, 3)).axes == ("batch", "rows", "width")
-    assert _stage(tap, torch.ones(2, 3, dtype=torch.bfloat16)).array.dtype == numpy.float32
+
+    def stage(tensor: torch.Tensor) -> Any:
+        return _stage(tap, [_seen(tensor, 0.0)])
+
+    assert stage(torch.ones(1, 2, 3)).axes == ("batch", "rows", "width")
+    half = stage(torch.ones(2, 3, dtype=torch.bfloat16))
+    assert (half.array.dtype, half.dtype, half.device) == (numpy.float32, "bfloat16", "cpu")
     with pytest.raises(ValueError, match=r"stage has the shape \(2,\), not rows"):
-        _stage(tap, torch.ones(2))
+        stage(torch.ones(2))
+    shape = stage(torch.ones(2, 3, device="meta", dtype=torch.bfloat16))
+    assert (shape.known, shape.array.shape, shape.array.base is not None) == (False, (2, 3), True)
 
 
 def test_taps_are_found_by_structure(engine: Engine) -> None:

@@ -18,7 +18,7 @@ from vlm.settings import Settings
 if TYPE_CHECKING:
     import numpy
 
-ProgressStage = Literal["queued", "loading", "reading", "thinking"]
+ProgressStage = Literal["queued", "loading", "reading", "thinking", "tracing"]
 Reason = Literal["stop", "length", "cancelled"]
 
 
@@ -102,6 +102,7 @@ class ImageLayout:
         tiles: in the order the model reads them; None where the processor does not tell.
         thumbnail: the whole image once more, small, where the model gets one.
         placeholders: visual tokens in the prompt, thumbnail included.
+        thumbnail_first: whether it is read before the tiles; else after them.
         alpha: what became of transparency: there was none, it was dropped (hidden colours show),
             or the image was laid on white or on black.
     """
@@ -111,6 +112,7 @@ class ImageLayout:
     tiles: tuple[Tile, ...] | None
     thumbnail: Tile | None = None
     placeholders: int
+    thumbnail_first: bool = False
     alpha: Literal["none", "dropped", "white", "black"] = "none"
 
 
@@ -255,11 +257,19 @@ class Stage:
         name: of the stage.
         array: floating point numbers as float32, whatever the model computes in.
         axes: a name for each axis of the array.
+        dtype: of the tensor it was: "bfloat16"; empty where nobody noted it.
+        device: where it was: "cpu", "cuda:0"; "meta" where there are only shapes.
+        seconds: from the beginning of the run until it was there.
+        known: whether the array holds values. Without weights it has a shape and nothing but 0.
     """
 
     name: str
     array: "numpy.ndarray"
     axes: tuple[str, ...]
+    dtype: str = ""
+    device: str = ""
+    seconds: float = 0.0
+    known: bool = True
 
 
 @runtime_checkable
@@ -267,9 +277,15 @@ class Traces(Protocol):
     """A backend that can show what happens between pixels and logits."""
 
     def trace(
-        self, messages: Sequence[Message], options: GenerationOptions | None = None
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        cancel: threading.Event | None = None,
     ) -> Iterator[Stage]:
-        """Every stage of reading a conversation, in order, from one run. Raises VLMError."""
+        """Every stage of reading a conversation, in order, from one run. Raises VLMError.
+
+        Cancelled, it ends at the next layer, with the stages that were there by then.
+        """
         ...
 
     def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:

@@ -138,6 +138,11 @@ class Blueprint:
         self._runs: dict[str, _Run] = {}
 
     @property
+    def empty(self) -> tuple[Any, Any]:
+        """(the model on the meta device, its processor)."""
+        return self._model, self._opened.processor
+
+    @property
     def precisions(self) -> tuple[str, ...]:
         """What it can be loaded in, from the most exact to the smallest."""
         return PRECISIONS if self.quantization == "none" else (self.quantization,)

@@ -23,7 +23,6 @@ from vlm.backend import (
     Progress,
     Stage,
     TextDelta,
-    Timings,
     Usage,
     check_request,
 )
@@ -34,8 +33,11 @@ from vlm.generation import (
     ContinuedStream,
     drawing,
     generation_config,
+    how_it_ended,
     model_defaults,
 )
+from vlm.inspection import Inspection
+from vlm.inspector import Subject, look
 from vlm.loading import Loaded, load, part_bytes
 from vlm.messages import ALL_ROLES, Image, Message, images_of
 from vlm.options import GenerationOptions
@@ -167,12 +169,16 @@ class Engine:
         return self.reader.prepare(messages, options.image_detail if options else {})
 
     def trace(
-        self, messages: Sequence[Message], options: GenerationOptions | None = None
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        cancel: threading.Event | None = None,
     ) -> Iterator[Stage]:
         """Every stage of reading a conversation, from pixels to logits, in order, from one run.
 
         They are the family's `STAGES`, or what the structure of another model tells. Of `options`,
-        only `image_detail` counts. Waits for answers that are being written.
+        only `image_detail` counts. Waits for answers that are being written. Cancelled, it gives
+        the stages that were there by then.
 
         Raises:
             RequestError: as `stream` does.
@@ -181,12 +187,37 @@ class Engine:
         model, family = self.model, self.loaded.family
         found: list[Stage] = []
 
-        def work(*_: object) -> None:
+        def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
             inputs = self.prepare(messages, options).to(model.device)
-            found.extend(trace(model, inputs, family.stages if family else native_taps(model)))
+            taps = family.stages if family else native_taps(model)
+            found.extend(trace(model, inputs, taps, should_stop))
 
-        for _ in self._worker.run(work, threading.Event()):
+        for _ in self._worker.run(work, cancel or threading.Event()):
             pass  # others go first
+        yield from found
+
+    def inspect(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Event | Inspection]:
+        """See `vlm.inspection.Inspects.inspect`; of `options`, only `image_detail` counts.
+
+        Raises:
+            RequestError: as `stream` does.
+        """
+        check_request(messages, self.capabilities())
+        loaded, found = self.loaded, []
+        subject = Subject(
+            model=loaded.model, reader=self.reader, family=loaded.family, name=loaded.name
+        )
+
+        def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
+            def reached(current: int, total: int) -> None:
+                emit(Progress("tracing", current, total))
+
+            detail = options.image_detail
+            found.append(look(subject, messages, detail, should_stop=should_stop, reached=reached))
+
+        yield from self._worker.run(work, cancel)
         yield from found
 
     def stream(
@@ -282,7 +313,9 @@ class Engine:
             answer.reused,
             completion_tokens=tokens.count,
         )
-        answer.emit(self._finished(tokens, config, usage, answer, waited))
+        ended = how_it_ended(tokens, config, answer.should_stop())
+        peak = memory.peak_bytes(self.model.device)
+        answer.emit(Finished(ended, usage, answer.clock.timings(tokens, waited, peak)))
 
     def _token_stream(self, answer: _Answer, ids: torch.Tensor) -> TokenStream:
         tokenizer, stops = self.processor.tokenizer, answer.options.stop
@@ -361,30 +394,3 @@ class Engine:
         """Leaves the states behind for the next turn, also of an answer that was stopped."""
         if answer.conversation is not None and len(answer.conversation.prompt):
             self._conversations.keep(answer.conversation)
-
-    def _finished(
-        self,
-        tokens: TokenStream,
-        config: GenerationConfig,
-        usage: Usage,
-        answer: _Answer,
-        waited: float,
-    ) -> Finished:
-        ends = (
-            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-        )
-        cut_off = answer.should_stop() and tokens.count < (config.max_new_tokens or 0)
-        complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
-        reason = "stop" if complete else "cancelled" if cut_off else "length"
-        clock, now = answer.clock, time.perf_counter()
-        first, last = tokens.first_at or now, tokens.last_at or now
-        encoded = clock.encoded or first
-        timings = Timings(
-            queue=waited,
-            encode=encoded - clock.started,
-            prefill=first - encoded,
-            first_token=first - clock.started,
-            decode=last - first,
-            peak_bytes=memory.peak_bytes(self.model.device),
-        )
-        return Finished(reason, usage, timings)

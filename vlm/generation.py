@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
 
+from vlm.backend import Reason, Timings
 from vlm.errors import RequestError
 from vlm.options import GenerationOptions
 from vlm.sampling import SeededSampling
@@ -28,10 +29,45 @@ class Clock:
     started: float
     encoded: float | None = None
 
+    def timings(self, tokens: TokenStream, waited: float, peak_bytes: int) -> Timings:
+        """Where the time of an answer went that ends now.
+
+        Args:
+            tokens: of the answer.
+            waited: seconds before it began.
+            peak_bytes: of memory.
+        """
+        now = time.perf_counter()
+        first, last = tokens.first_at or now, tokens.last_at or now
+        encoded = self.encoded or first
+        return Timings(
+            queue=waited,
+            encode=encoded - self.started,
+            prefill=first - encoded,
+            first_token=first - self.started,
+            decode=last - first,
+            peak_bytes=peak_bytes,
+        )
+
     def note_prefill(self, *_: object) -> None:
         """A forward hook: images are encoded before it, so the first call is the prefill."""
         if self.encoded is None:
             self.encoded = time.perf_counter()
+
+
+def how_it_ended(tokens: TokenStream, config: GenerationConfig, stopped: bool) -> Reason:
+    """Why an answer ended.
+
+    Args:
+        tokens: of the answer.
+        config: that it was generated with.
+        stopped: whether somebody called it off.
+    """
+    own = config.eos_token_id
+    ends = own if isinstance(own, list) else [own]
+    cut_off = stopped and tokens.count < (config.max_new_tokens or 0)
+    complete = tokens.stopped or (tokens.count > 0 and tokens.last_id in ends)
+    return "stop" if complete else "cancelled" if cut_off else "length"
 
 
 def model_defaults(own: GenerationConfig) -> dict[str, float | int]:

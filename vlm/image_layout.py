@@ -180,6 +180,7 @@ class ImageReader:
             tiles=tiles,
             thumbnail=thumbnail,
             placeholders=placeholders,
+            thumbnail_first="target_sizes" in processed,  # see `_of_slices`
             alpha=self.alpha(image.pixels),
         )
 

@@ -23,6 +23,7 @@ from vlm.backend import (
     Traces,
 )
 from vlm.errors import ModelError, RequestError
+from vlm.inspection import Inspection, Inspects
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
 from vlm.settings import Settings
@@ -346,7 +347,10 @@ class ModelSlot:
             return backend.image_layout(image, options)
 
     def trace(
-        self, messages: Sequence[Message], options: GenerationOptions | None = None
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        cancel: threading.Event | None = None,
     ) -> Iterator[Stage]:
         """See `Traces.trace`; waits until a model is there.
 
@@ -356,7 +360,20 @@ class ModelSlot:
         with self._in_use() as backend:
             if not isinstance(backend, Traces):
                 raise RequestError("no_trace", name=backend.capabilities().name)
-            yield from backend.trace(messages, options)
+            yield from backend.trace(messages, options, cancel)
+
+    def inspect(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Event | Inspection]:
+        """See `Inspects.inspect`; waits until a model is there.
+
+        Raises:
+            RequestError: the model runs elsewhere and shows only its answers.
+        """
+        with self._in_use() as backend:
+            if not isinstance(backend, Inspects):
+                raise RequestError("no_trace", name=backend.capabilities().name)
+            yield from backend.inspect(messages, options, cancel)
 
     def capabilities(self) -> Capabilities:
         """See `Backend.capabilities`; waits for a model unless one was here and was put away."""

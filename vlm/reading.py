@@ -71,6 +71,11 @@ class PromptReader:
         self.images = ImageReader(processor, self._placeholder_text())
         self.remembered = FeatureCache()
 
+    @property
+    def tokenizer(self) -> Any:
+        """Of the model."""
+        return self._processor.tokenizer
+
     def _placeholder_text(self) -> str:
         if self.placeholder_id is None:
             return getattr(self._processor, "image_token", "")

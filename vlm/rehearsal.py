@@ -71,8 +71,11 @@ class _Ledger(TorchDispatchMode):
         self.now -= self._known.pop(key, 0)
 
 
-class _FlashAttention(TorchFunctionMode):
-    """Attention as it is on a real device: no matrix of all pairs of tokens is ever written."""
+class _AsOnADevice(TorchFunctionMode):
+    """Attention as on a real device: no matrix of all pairs of tokens is ever written.
+
+    Numbers that a model writes down as a tensor stay real, like those that it works out.
+    """
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: Any = (), settings: Any = None
@@ -83,6 +86,9 @@ class _FlashAttention(TorchFunctionMode):
             query, value = named["query"], named["value"]
             # (batch, heads, tokens, value dim)
             return query.new_empty((*query.shape[:-1], value.shape[-1]))
+        if function is torch.tensor and settings.get("device") is not None:
+            made = function(*arguments, **{**settings, "device": "cpu"})
+            return made.to(settings["device"])  # to a shape only where it is no whole number
         return function(*arguments, **settings)
 
 
@@ -95,7 +101,7 @@ def rehearse(model: torch.nn.Module, run: Callable[[], Result]) -> tuple[int, Re
         Exception: whatever the model raises where its course depends on values that are not there.
     """
     ledger = _Ledger(model)
-    with torch.no_grad(), ledger, _FlashAttention():
+    with torch.no_grad(), ledger, _AsOnADevice():
         result = run()
     return ledger.peak, result
 

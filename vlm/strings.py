@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 from vlm.errors import VLMError, set_lookup
 from vlm.words.chat import CHAT
+from vlm.words.compare import COMPARE
 from vlm.words.errors import ERRORS
+from vlm.words.inspect import INSPECT
 from vlm.words.models import MODELS
 from vlm.words.page import PAGE
 from vlm.words.terminal import TERMINAL
@@ -20,6 +22,8 @@ LANGUAGES = {"en": "English", "zh": "简体中文"}
 TABLE: Mapping[str, tuple[str, str]] = {
     **PAGE,
     **CHAT,
+    **COMPARE,
+    **INSPECT,
     **MODELS,
     **VERSUS,
     **TERMINAL,

@@ -39,3 +39,16 @@ def test_checkpoints_of_the_goldens(run, checkpoint, tmp_path):
     names = [row["name"] for row in json.loads(ran.out)]
     assert names[-1] == "logits"
     assert {"pixel_values", "inputs_embeds"} <= set(names)
+
+
+def test_without_weights(run, tmp_path):
+    (tmp_path / "photo.png").write_bytes(photo_bytes(size=(600, 400)))
+    words = ["trace", str(tmp_path / "photo.png"), "-p", "What?", "--no-weights"]
+    ran = run(*words, "--json", "--model", "openbmb/MiniCPM-V-2_6")
+    assert (ran.status, ran.err) == (0, "")
+    rows = {row["name"]: row for row in json.loads(ran.out)}
+    assert rows["projector"]["shape"] == [3, 64, 3584]
+    assert rows["projector"]["dtype"] == "bfloat16" and "mean" not in rows["projector"]
+    assert rows["tgt_sizes"]["max"] > 20  # sizes are real
+    ran = run(*words, "--model", "openbmb/MiniCPM-V-2_6")
+    assert "3 images x 64 queries x 3584 width\tbfloat16\n" in ran.out

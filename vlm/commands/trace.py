@@ -1,11 +1,13 @@
 """`python -m vlm trace IMAGE... -p PROMPT`: every stage of reading a prompt, in numbers.
 
 A row a stage: its shape with the names of its axes, its type, smallest, mean and largest value;
-with `--json` a list of objects of the same.
+with `--json` a list of objects of the same. With `--no-weights` a model is read from its
+configuration alone: shapes, and no values.
 """
 
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from vlm.strings import say
 
 if TYPE_CHECKING:
     from vlm.backend import Stage
+    from vlm.options import GenerationOptions
 
 
 def add_arguments(parser: Parser) -> None:
@@ -25,40 +28,60 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("-p", "--prompt", default="", help=say("flag.trace_prompt"))
     parser.add_argument("--system-prompt", default="", help=say("flag.system_prompt"))
     parser.add_argument("--json", action="store_true", help=say("flag.json"))
+    parser.add_argument("--no-weights", action="store_true", help=say("flag.no_weights"))
     parser.add_generation_options()
 
 
 def run(arguments: SimpleNamespace, settings: Settings) -> int:
-    """Loads the model, reads the prompt once and prints its stages."""
-    from vlm.opening import open_engine  # torch takes seconds: not for `--help`
-
+    """Reads the prompt once and prints its stages."""
     options = generation_options(vars(arguments))
     images = [open_source(source, settings) for source in arguments.images]
     messages = [user_message(arguments.prompt, images)]
     if arguments.system_prompt:
         messages.insert(0, Message("system", (Text(arguments.system_prompt),)))
-    print(say("progress.loading", terminal_language(settings)), file=sys.stderr)
-    with closing(open_engine(settings)) as engine:
-        rows = [_row(stage) for stage in engine.trace(messages, options)]
+    if arguments.no_weights:
+        rows = [_row(stage) for stage in _without_weights(settings.model, messages, options)]
+    else:
+        rows = [_row(stage) for stage in _loaded(settings, messages, options)]
     if arguments.json:
         print(json.dumps(rows))
         return 0
     for row in rows:
         axes = zip(row["shape"], row["axes"], strict=True)
         shape = " x ".join(f"{size} {name}" for size, name in axes)
-        low, mean, high = (row[key] for key in ("min", "mean", "max"))
-        print(f"{row['name']}\t{shape}\t{row['dtype']}\t{low:g}\t{mean:g}\t{high:g}")
+        values = (f"{row[key]:g}" for key in ("min", "mean", "max") if key in row)
+        print("\t".join([row["name"], shape, row["dtype"], *values]))
     return 0
+
+
+def _loaded(
+    settings: Settings, messages: list[Message], options: "GenerationOptions"
+) -> "Iterator[Stage]":
+    from vlm.opening import open_engine  # torch takes seconds: not for `--help`
+
+    print(say("progress.loading", terminal_language(settings)), file=sys.stderr)
+    with closing(open_engine(settings)) as engine:
+        yield from engine.trace(messages, options)
+
+
+def _without_weights(
+    name: str, messages: list[Message], options: "GenerationOptions"
+) -> "Iterator[Stage]":
+    from vlm.unweighted import open_unweighted
+
+    yield from open_unweighted(name).inspect(messages, options.image_detail).stages
 
 
 def _row(stage: "Stage") -> dict:
     """What is printed of a stage: numbers that JSON can hold."""
     array = stage.array
-    summary = (array.min(), array.mean(), array.max()) if array.size else (0, 0, 0)
-    return {
+    row = {
         "name": stage.name,
         "shape": list(array.shape),
         "axes": list(stage.axes),
-        "dtype": str(array.dtype),
-        **dict(zip(("min", "mean", "max"), map(float, summary), strict=True)),
+        "dtype": str(array.dtype) if stage.known else stage.dtype,
     }
+    if not stage.known:
+        return row
+    summary = (array.min(), array.mean(), array.max()) if array.size else (0, 0, 0)
+    return {**row, **dict(zip(("min", "mean", "max"), map(float, summary), strict=True))}

@@ -5,10 +5,10 @@ repository; None means that transformers knows it. Families are imported when th
 """
 
 import importlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlm.families import common
 from vlm.messages import ALL_ROLES, Role
@@ -17,6 +17,9 @@ from vlm.options import Preset
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedConfig, ProcessorMixin
+
+    from vlm.backend import Stage
+    from vlm.inspection import Figure
 
 NAMES = ("pocket", "paligemma", "internvl15", "minimind_v", "clip_qwen", "minicpm_v26")
 """Folders in this package, asked in this order."""
@@ -92,6 +95,24 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published configuration that is known without the network; see `vlm.unweighted`.
+
+    Attributes:
+        name: of the checkpoint, as in the catalogue where it stands there.
+        title: what the page shows.
+        open: () -> Opened without weights. Where the published tokenizer is not at hand, one of
+            single bytes takes its place: images take as many tokens, words take more.
+        words: whether its tokenizer is the published one.
+    """
+
+    name: str
+    title: str
+    open: Callable[[], Opened]
+    words: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """What the loader asks of a family.
 
@@ -117,6 +138,10 @@ class Family:
         states_depend_on: (configuration of the language model, tokens of a prompt) -> what else
             the states of a prompt of that length depend on; they are kept only for prompts with
             the same.
+        published: configurations that can be looked into without their files.
+        figures: (model, stages of a run) -> what a picture explains about this family, from the
+            model's own code and tables; a model on the meta device has no tables. See
+            `vlm.inspection.Figure` for the names.
     """
 
     name: str
@@ -130,6 +155,8 @@ class Family:
     reuses_prompts: bool = True
     presets: tuple[Preset, ...] = ()
     states_depend_on: Callable[..., Hashable] = lambda *_: None
+    published: tuple[Published, ...] = ()
+    figures: "Callable[[Any, Sequence[Stage]], list[Figure]]" = lambda *_: []
 
 
 def families() -> Mapping[str, Family]:
@@ -158,3 +185,8 @@ def catalogue() -> tuple[Checkpoint, ...]:
 def look_up(name: str) -> Checkpoint | None:
     """The checkpoint of that name in the catalogue, or None."""
     return next((each for each in catalogue() if each.name == name), None)
+
+
+def published() -> tuple[Published, ...]:
+    """Every configuration that can be looked into without its files, by family."""
+    return tuple(each for family in families().values() for each in family.published)

@@ -4,8 +4,10 @@ A source is a folder, a hub id OWNER/NAME, or several of these joined by "+". On
 touches the network, once, so that every family can be asked about a source afterwards.
 """
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +117,17 @@ class ImagesDoNotCount:
         return loss
 
 
+# ---- where no published tokenizer is at hand ----
+
+
+@contextlib.contextmanager
+def folder_of(tokenizer: "PreTrainedTokenizerFast") -> Iterator[Path]:
+    """A folder with a tokenizer in it, for as long as it takes to make a processor."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder, save_jinja_files=False)
+        yield Path(folder)
+
+
 # ---- for tiny checkpoints ----
 
 PADDING_ROWS = 1200
@@ -135,20 +148,25 @@ def randomise(model: "PreTrainedModel") -> None:
 
 
 def byte_tokenizer(
-    special: Mapping[str, str], more: Sequence[str] = (), template: str | None = None
+    special: Mapping[str, str],
+    more: Sequence[str] = (),
+    template: str | None = None,
+    words: int = 0,
 ) -> "PreTrainedTokenizerFast":
-    """A tokenizer of single bytes, made on the spot, for checkpoints that tests make.
+    """A tokenizer of single bytes, made on the spot, where no published one is at hand.
 
     Args:
         special: tokens with a role, numbered from 0: {"eos_token": "<eos>"}.
         more: further special tokens.
         template: Jinja text that writes a conversation.
+        words: fills the vocabulary up with tokens that no text has, until there are so many.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*special.values(), *alphabet]
+    tokens += [f"<unused {number}>" for number in range(len(tokens), words - len(more))]
     core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()

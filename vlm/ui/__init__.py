@@ -8,7 +8,7 @@ import gradio as gr
 
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
-from vlm.ui import chat_panel, compare_panel, frame, look, models_panel
+from vlm.ui import chat_panel, compare_panel, frame, inspect_panel, look, models_panel
 from vlm.ui.context import Context
 
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -16,6 +16,7 @@ ASSETS = Path(__file__).parents[2] / "assets"
 PANELS: dict[str, Callable[[Context], None]] = {
     "chat": chat_panel.build,
     "compare": compare_panel.build,
+    "inspect": inspect_panel.build,
     "models": models_panel.build,
 }
 """Tab name -> function that fills the tab. The label is `tab.NAME` in the table of words."""

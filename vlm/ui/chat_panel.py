@@ -21,7 +21,16 @@ from vlm.ui import chat_api, chat_view, frame
 from vlm.ui.chat_display import Display
 from vlm.ui.chat_parts import build_parts
 from vlm.ui.composer import Composer
-from vlm.ui.context import QUIET, RUNNING, Context, Draft, Updates, Visit, action_button
+from vlm.ui.context import (
+    QUIET,
+    RUNNING,
+    Context,
+    Draft,
+    Updates,
+    Visit,
+    action_button,
+    connect_sending,
+)
 from vlm.ui.transfer import Transfer, way_back
 
 log = logging.getLogger(__name__)
@@ -81,6 +90,7 @@ class ChatPanel:
         outputs = list(dict.fromkeys([*shown, *parts.drawer.outputs]))
         heard = [*outputs, self.context.model_status]
         parts.channel.click(self.hear, inputs, heard, **RUNNING)
+        connect_sending(self.context, parts.channel)
         self.composer.connect(inputs)
         self.context.refreshers.append((self.display.refresh, inputs, outputs))
 

@@ -4,7 +4,7 @@ In: the session and a language. Out: HTML and rows; nothing here changes anythin
 """
 
 import html
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -17,7 +17,7 @@ from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
 from vlm.report import Figure, context_words, end_words, figures, progress_words
 from vlm.strings import error_text, say
-from vlm.ui.context import Visit, action_button, copy_button
+from vlm.ui.context import Visit, action_button, copy_button, send_button
 from vlm.ui.drawer import problem_words
 
 Row = dict[str, Any]
@@ -60,7 +60,7 @@ def question(
     ]
     if message.images:
         lines = [
-            f"<li>{html.escape(_sent(number, image))}</li>"
+            f"<li>{html.escape(_sent(number, image))}{inspect_button(number, image, language)}</li>"
             for number, image in enumerate(message.images, 1)
         ]
         content.append(_html(f'<ol class="sent">{"".join(lines)}</ol>'))
@@ -87,6 +87,12 @@ def image_words(number: int, image: Image, layout: ImageLayout | None, language:
         if layout.alpha != "none":
             facts.append(say(f"image.alpha.{layout.alpha}", language))
     return " · ".join(facts)
+
+
+def inspect_button(number: int, image: Image, language: str) -> str:
+    """A button that takes an image to where it can be looked into."""
+    label = say("inspect.send.image", language, number=number)
+    return send_button("inspect", [image], say("inspect.send", language), label)
 
 
 def replies(events: Iterator[Event], language: str, begun: str = "") -> Iterator[Row]:
@@ -134,14 +140,25 @@ def _html(markup: str) -> gr.HTML:
 
 
 def _question_bar(session: ChatSession, index: int, language: str) -> list[gr.HTML]:
-    """Edit, under a question; the buttons of the last turn stand below the box."""
+    """Compare and Edit, under a question; the last turn has its buttons below the box."""
     parts = []
     if index < session.dropped:
         parts.append(f'<span class="ended">{say("turn.dropped", language)}</span>')
+    images = session.turns[index].question.images
+    if images:
+        parts.append(compare_button(images, language))
     if index < len(session.turns) - 1:
         label = say("turn.edit", language, number=index + 1)
         parts.append(action_button("edit", say("button.edit", language), label, turn=index))
     return [_html(f'<div class="bar">{"".join(parts)}</div>')] if parts else []
+
+
+def compare_button(images: Sequence[Image], language: str) -> str:
+    """Takes images to the Compare tab; empty without one."""
+    if not images:
+        return ""
+    label = say("pair.send.one" if len(images) == 1 else "pair.send.label", language)
+    return send_button("compare", images, say("pair.send", language), label)
 
 
 def _answer_bar(session: ChatSession, index: int, turn: Turn, language: str) -> gr.HTML:
@@ -172,18 +189,16 @@ def stats(turn: Turn | None, command: str, note: str, language: str) -> str:
     """The numbers of an answer, each explained, and a button that copies how to get it again.
 
     Args:
-        command: the shell command line.
+        command: the shell command line; empty for none.
         note: what to know about it.
     """
     if turn is None:
         return ""
     drawn = map(explained, figures(turn.finished, turn.options.seed, language))
-    again = copy_button(
-        command,
-        say("stats.reproduce", language),
-        note or say("stats.reproduce.done", language),
-        "reproduce",
-    )
+    again = ""
+    if command:
+        done = note or say("stats.reproduce.done", language)
+        again = copy_button(command, say("stats.reproduce", language), done, "reproduce")
     return f'<div class="stats" role="group">{" · ".join(drawn)} {again}</div>'
 
 

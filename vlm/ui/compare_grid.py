@@ -51,8 +51,13 @@ class Grid:
     multiples: Multiples
     order: list[int] = field(default_factory=list)
 
-    def forget(self) -> None:
-        """See `vlm.ui.context.Work`."""
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """None: files are opened one by one and not kept."""
+        return ()
+
+    def leave(self) -> None:
+        """See `vlm.ui.context.Room`."""
         self.multiples.forget()
 
     def arrange(self, by: str, largest_first: bool) -> None:
@@ -154,7 +159,7 @@ class GridPanel:
 
     def grid(self, visit: Visit) -> Grid:
         """What is kept for a visit."""
-        kept = visit.work.setdefault("grid", Grid(Multiples(self.most)))
+        kept = visit.rooms.setdefault("grid", Grid(Multiples(self.most)))
         assert isinstance(kept, Grid)
         return kept
 
@@ -210,7 +215,7 @@ class GridPanel:
         """Draws every change of a run, then everything at rest."""
         grid, begun = self.grid(visit), False
         for card in asking:
-            if visit.work.get("grid") is not grid:  # everything was cleared meanwhile
+            if visit.rooms.get("grid") is not grid:  # everything was cleared meanwhile
                 return
             updates: Updates = {} if begun else {**self._all(grid, language), self.notice: ""}
             begun = True
@@ -283,7 +288,7 @@ class GridPanel:
         able = self.context.backend.able
         defaults = self.drawer.show_defaults(able, language) if able else {}
         sorts = {self.intro: self._intro(language), self.sort: gr.update(choices=_sorts(language))}
-        grid = visit.work.get("grid")
+        grid = visit.rooms.get("grid")
         still = (
             {} if grid is None or self.grid(visit).multiples.busy else self.at_rest(visit, language)
         )

@@ -43,12 +43,12 @@ class Versus:
     """What the section keeps for a visit.
 
     Attributes:
-        images: that both sides get, by digest.
+        pictures: that both sides get, by digest.
         copies: a small copy of each, as an address.
         known: what models that were loaded here can do, by the name that was asked for.
     """
 
-    images: dict[str, Image] = field(default_factory=dict)
+    pictures: dict[str, Image] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None
     tally: Tally = field(default_factory=Tally)
@@ -70,11 +70,16 @@ class Versus:
         finally:
             self._busy.release()
 
-    def forget(self) -> None:
-        """See `vlm.ui.context.Work`."""
+    @property
+    def images(self) -> list[Image]:
+        """See `vlm.ui.context.Room`."""
+        return list(self.pictures.values())
+
+    def leave(self) -> None:
+        """See `vlm.ui.context.Room`."""
         if self.comparison is not None:
             self.comparison.stop()
-        self.images.clear()
+        self.pictures.clear()
         self.copies.clear()
 
 
@@ -186,7 +191,7 @@ class ModelsSection:
 
     def work(self, visit: Visit) -> Versus:
         """What is kept for a visit."""
-        kept = visit.work.setdefault("versus", Versus())
+        kept = visit.rooms.setdefault("versus", Versus())
         assert isinstance(kept, Versus)
         return kept
 
@@ -198,8 +203,8 @@ class ModelsSection:
         most = self.context.settings.max_images
         visit.files.update(paths)
         yield {self.files: None, self.notice: ""}
-        if len(work.images) + len(paths) > most:
-            raise RequestError("too_many_images", got=len(work.images) + len(paths), limit=most)
+        if len(work.pictures) + len(paths) > most:
+            raise RequestError("too_many_images", got=len(work.pictures) + len(paths), limit=most)
         broken: list[str] = []
         for path in paths:
             try:
@@ -207,7 +212,7 @@ class ModelsSection:
             except ImageError as error:
                 broken.append(error_text(error, language))
                 continue
-            work.images[image.sha256] = image
+            work.pictures[image.sha256] = image
             work.copies[image.sha256] = thumbnail(image, 160)
             yield {self.images: self._images(work, language)}
         if broken:
@@ -227,7 +232,7 @@ class ModelsSection:
         work = self.work(visit)
         with work.running():
             sides = self._sides(work, rest)
-            images = list(work.images.values())
+            images = work.images
             comparison = compare(sides, images, prompt or "", blind=blind)
             work.comparison = comparison
             runner = Runner(self.slot, may_exchange=self.may_exchange, bring_back=back)
@@ -291,7 +296,7 @@ class ModelsSection:
     def _heard(self, visit: Visit, language: str, facts: dict[str, str]) -> Iterator[Updates]:
         work = self.work(visit)
         if facts.get("act") == "remove":
-            work.images.pop(facts.get("digest", ""), None)
+            work.pictures.pop(facts.get("digest", ""), None)
             yield {self.images: self._images(work, language)}
         elif facts.get("act") == "vote":
             if work.comparison is None:
@@ -364,7 +369,7 @@ class ModelsSection:
         }
 
     def _images(self, work: Versus, language: str) -> str:
-        entries = [(sha, image.name, work.copies[sha]) for sha, image in work.images.items()]
+        entries = [(sha, image.name, work.copies[sha]) for sha, image in work.pictures.items()]
         return versus_view.images(entries, language)
 
 

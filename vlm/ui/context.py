@@ -62,11 +62,16 @@ class Words:
         ]
 
 
-class Work(Protocol):
-    """What a panel keeps for a visit."""
+class Room(Protocol):
+    """What a tab keeps for one visit."""
 
-    def forget(self) -> None:
-        """Stops what runs and drops everything."""
+    @property
+    def images(self) -> Sequence[Image]:
+        """Images that it shows, which buttons may send elsewhere."""
+        ...
+
+    def leave(self) -> None:
+        """Stops what runs in it and forgets everything."""
         ...
 
 
@@ -88,8 +93,8 @@ class Visit:
         files: what it has uploaded.
         folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
+        rooms: what other tabs keep, by their names.
         sent: images on their way from one tab to another, by the name of the tab they go to.
-        work: what panels keep for this visit, by the name of the panel.
     """
 
     session: ChatSession
@@ -103,8 +108,8 @@ class Visit:
     layouts: dict[object, ImageLayout] = field(default_factory=dict)
     draft_tokens: int = 0
     drawn: object = None
+    rooms: dict[str, Room] = field(default_factory=dict)
     sent: dict[str, list[Image]] = field(default_factory=dict)
-    work: dict[str, "Work"] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -169,8 +174,9 @@ class Visit:
         return path
 
     def known(self, sha256: str) -> Image | None:
-        """A picture of this visit by its digest: in a box or in the conversation."""
-        images = [*self.session.images, *self._opened.copy().values()]
+        """A picture of this visit by its digest: in a box, in the conversation or in a tab."""
+        rooms = [image for room in self.rooms.values() for image in room.images]
+        images = [*self.session.images, *self._opened.copy().values(), *rooms]
         return next((image for image in images if image.sha256 == sha256), None)
 
     def keep_only(self, paths: Sequence[str]) -> None:
@@ -195,9 +201,9 @@ class Visit:
             others: files that other visits use too: equal uploads are stored once.
         """
         self.cancel.set()
-        for work in self.work.values():
-            work.forget()
-        self.work.clear()
+        for room in self.rooms.values():
+            room.leave()
+        self.rooms.clear()
         uploads = Path(get_upload_folder())
         for path in self.files.difference(others):
             if Path(path).is_relative_to(uploads):

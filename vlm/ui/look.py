@@ -16,11 +16,14 @@ HEAD = """
 <meta name="referrer" content="no-referrer">
 """
 
+SCRIPTS = ("page.js", "compare.js", "inspect.js")
+"""Files in assets, in the order in which they run."""
+
 
 def head(assets: Path) -> str:
-    """What stands in the head of the page: its policy, and the script of the page itself."""
-    script = (assets / "page.js").read_text(encoding="utf-8")
-    return f"{HEAD}<script>\n{script}</script>\n"
+    """What stands in the head of the page: its policy, and the scripts of the page itself."""
+    scripts = [(assets / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    return HEAD + "".join(f"<script>\n{script}</script>\n" for script in scripts)
 
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans CJK SC", "PingFang SC", "sans-serif")

@@ -224,6 +224,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{name} 的权重需要 {needed:.1f} GB，而本机总共只有 {there:.1f} GB。请以 4 位加载"
         "（--quantization nf4），或选择更小的模型。",
     ),
+    "error.no_photo": (
+        "There is no photo yet. Choose one, or press an example.",
+        "还没有照片。请选一张，或点一个示例。",
+    ),
     "error.hosted_model": (
         "On a shared server visitors cannot change the model. Run the app on your own machine.",
         "在共享服务器上访问者不能更换模型。请在自己的机器上运行本应用。",
@@ -748,6 +752,14 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.compare_two_images": (
         "{got} images were given, and two are compared. Name two files or https addresses.",
         "给出了 {got} 张图片，而比较需要两张。请给出两个文件或 https 地址。",
+    ),
+    "error.empty_question": (
+        "There is no question. Write what you want to know about the pictures.",
+        "没有问题。请写下您想了解的内容。",
+    ),
+    "error.compare_needs_two": (
+        "{got} picture(s) are here, and two are needed to compare. Add another one.",
+        "现有 {got} 张图片，比较需要两张。请再添加一张。",
     ),
     "error.check_has_images": (
         "Images or a folder were given, but --check makes its own pairs and prints a table. Leave "

@@ -14,6 +14,7 @@ PAGE: Mapping[str, tuple[str, str]] = {
     "app.language": ("Language · 语言", "Language · 语言"),
     "app.theme": ("Light / dark", "浅色 / 深色"),
     "tab.chat": ("Chat", "对话"),
+    "tab.compare": ("Compare", "比较"),
     "model.loading": ("Loading {name} …", "正在加载 {name} …"),
     "model.failed": ("{name} could not be loaded", "{name} 加载失败"),
     "chat.label": ("Conversation", "对话内容"),
@@ -40,6 +41,10 @@ PAGE: Mapping[str, tuple[str, str]] = {
     "progress.reading": (
         "reading image {current} of {total} …",
         "正在读取第 {current} 张图片，共 {total} 张 …",
+    ),
+    "progress.tracing": (
+        "running the model, {current} of {total} stages …",
+        "模型运行中，已到第 {current} 个阶段，共 {total} 个 …",
     ),
     "progress.thinking": ("thinking …", "思考中 …"),
     "stats.of_which": ("{whole} ({parts})", "{whole}（{parts}）"),

@@ -121,6 +121,7 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "could not align: they do not seem to show the same; compared as they are",
         "无法对齐：两张图片似乎不是同一内容；按原样比较",
     ),
+    "compare.not_asked": ("compared as they are", "按原样比较"),
     "compare.similarity": ("structural similarity: {value}", "结构相似度：{value}"),
     "compare.changed": (
         "changed: {share} % of the pixels, in {count} regions",
@@ -245,6 +246,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.system_prompt": ("said to the model before everything", "最先告诉模型的话"),
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
     "flag.trace_prompt": ("the question", "问题"),
+    "flag.no_weights": (
+        "read the model from its configuration alone: shapes, and no values",
+        "只读模型的配置：有形状，没有数值",
+    ),
     "flag.json": ("print JSON", "以 JSON 输出"),
     "flag.compare_images": ("two files or https addresses", "两个文件或 https 地址"),
     "flag.out": (

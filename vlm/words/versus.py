@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 VERSUS: Mapping[str, tuple[str, str]] = {
-    "tab.compare": ("Compare", "比较"),
     # ---- small multiples ----
-    "tab.grid": ("Many images", "多张图片"),
+    "section.grid": ("Many images", "多张图片"),
     "grid.intro": (
         "The same question about each image by itself, one after another; up to {count} images.",
         "对每张图片单独提同一个问题，逐张回答；最多 {count} 张图片。",
@@ -54,7 +53,7 @@ VERSUS: Mapping[str, tuple[str, str]] = {
     "grid.model": ("{name} answers this one", "由 {name} 回答"),
     "grid.nothing": ("There is no answer to save yet.", "还没有可保存的回答。"),
     # ---- models and settings ----
-    "tab.versus": ("Models and settings", "模型与设置"),
+    "section.models": ("Models and settings", "模型与设置"),
     "versus.intro": (
         "The same images and question to two models, or to one model in two settings. A model is a "
         "name from the list, a hub id (OWNER/NAME) or a folder on this machine.",

@@ -9,53 +9,26 @@ from typing import Any
 import pytest
 import torch
 
-from vlm.families.clip_qwen import files
-from vlm.families.clip_qwen.configuration import ClipQwenConfig, from_published
+from vlm.families.clip_qwen import files, published
 from vlm.loading import empty_model
 from vlm.quantization import unquantised_modules
 
-CLIP_L = {
-    "image_size": 224,
-    "patch_size": 14,
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_attention_heads": 16,
-    "num_hidden_layers": 24,
-    "hidden_act": "quick_gelu",
-    "projection_dim": 768,
-}
-QWEN: dict[str, dict[str, Any]] = {
-    "7B": {
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "intermediate_size": 22016,
-    },
-    "1.8B": {
-        "hidden_size": 2048,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 11008,
-    },
-}
-COMMON = {"kv_channels": 128, "seq_length": 8192, "vocab_size": 151936}
 PARAMETERS = {"7B": 7721e6, "1.8B": 1837e6}
 
 
-def full_size(name: str) -> ClipQwenConfig:
-    return from_published(QWEN[name] | COMMON, {"vision_config": CLIP_L})
+full_size = published.configuration
 
 
 def count(shapes: dict[str, Any]) -> int:
     return sum(torch.Size(shape).numel() for shape in shapes.values())
 
 
-@pytest.mark.parametrize("name", QWEN)
+@pytest.mark.parametrize("name", published.QWEN)
 def test_shapes_on_disk(name: str) -> None:
     config = full_size(name)
     language = files.language_shapes(config.text)
-    wide, layers = QWEN[name]["hidden_size"], QWEN[name]["num_hidden_layers"]
-    inside = QWEN[name]["intermediate_size"] // 2
+    wide, layers = published.QWEN[name]["hidden_size"], published.QWEN[name]["num_hidden_layers"]
+    inside = published.QWEN[name]["intermediate_size"] // 2
     block = f"transformer.h.{layers - 1}"
     for tensor, shape in {
         "transformer.wte.weight": (151936, wide),
@@ -102,7 +75,7 @@ def test_shapes_of_the_tower_on_disk() -> None:
     assert count(vision) == pytest.approx(303e6, rel=0.005)
 
 
-@pytest.mark.parametrize("name", QWEN)
+@pytest.mark.parametrize("name", published.QWEN)
 def test_shapes_of_a_published_adapter(name: str) -> None:
     text = full_size(name).text
     layers = files.adapted_layers(files.Path("x"), ["c_attn", "w1", "w2"], text)
@@ -115,7 +88,7 @@ def test_shapes_of_a_published_adapter(name: str) -> None:
     assert len(shapes) == text.num_hidden_layers * 3 * 2
 
 
-@pytest.mark.parametrize("name", QWEN)
+@pytest.mark.parametrize("name", published.QWEN)
 def test_the_model_has_what_is_on_disk(name: str) -> None:
     config = full_size(name)
     model = empty_model(config)

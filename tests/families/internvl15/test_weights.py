@@ -1,6 +1,6 @@
 """Names on disk and in the model: every rule matters, and all of it can be undone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tests.support.goldens import TOLERANCES, Case, cases
 from vlm.families.internvl15 import files, weights
 from vlm.families.internvl15.configuration import InternVLChatConfig
 from vlm.families.internvl15.files import published_shapes
+from vlm.families.internvl15.published import INTERNLM2_20B, VISION_6B, VISION_300M
 
 from .checkpoints import read, tensors_of
 from .conftest import LANGUAGE_MODELS, Build, language_model, small_config
@@ -174,35 +175,9 @@ def test_stored_logits_notice_a_broken_rule(mapping: Any, rules: Any) -> None:
 
 # ---- shapes of the whole ----
 
-VISION_6B = {
-    "image_size": 448,
-    "num_hidden_layers": 45,
-}
-VISION_300M = {
-    "image_size": 448,
-    "hidden_size": 1024,
-    "num_attention_heads": 16,
-    "num_hidden_layers": 24,
-    "intermediate_size": 4096,
-    "norm_type": "layer_norm",
-    "qk_normalization": False,
-    "qkv_bias": True,
-}
-INTERNLM2_20B = {
-    "hidden_size": 6144,
-    "num_hidden_layers": 48,
-    "num_attention_heads": 48,
-    "num_key_value_heads": 8,
-    "intermediate_size": 16384,
-    "vocab_size": 92553,
-    "bias": False,
-}
 
-
-def full_size(vision: dict[str, Any], llm: dict[str, Any]) -> InternVLChatConfig:
-    return InternVLChatConfig(
-        vision_config=vision, llm_config={"architectures": ["InternLM2ForCausalLM"], **llm}
-    )
+def full_size(vision: Mapping[str, Any], llm: Mapping[str, Any]) -> InternVLChatConfig:
+    return InternVLChatConfig(vision_config=dict(vision), llm_config=dict(llm))
 
 
 def test_published_shapes_of_26b() -> None:
@@ -247,7 +222,7 @@ def test_published_shapes_of_26b() -> None:
 
 
 def test_published_shapes_of_the_small_tower() -> None:
-    shapes = published_shapes(full_size(VISION_300M, INTERNLM2_20B | {"bias": True}))
+    shapes = published_shapes(full_size(VISION_300M, {**INTERNLM2_20B, "bias": True}))
     layer, block = "vision_model.encoder.layers.23", "language_model.model.layers.47"
     assert shapes[f"{layer}.attn.qkv.bias"] == (3072,)
     assert shapes[f"{layer}.norm1.bias"] == (1024,)

@@ -18,6 +18,7 @@ from vlm.families.minicpm_v26.modeling import (
 )
 from vlm.families.minicpm_v26.pictures import SlicingImageProcessor
 from vlm.families.minicpm_v26.processing import MiniCPMVProcessor
+from vlm.families.minicpm_v26.published import PUBLISHED
 from vlm.families.minicpm_v26.tower import PatchPositions
 from vlm.families.minicpm_v26.weights import published_shapes
 from vlm.loading import Loaded
@@ -51,25 +52,6 @@ def test_a_photo_of_640_by_480_at_the_published_settings(processor: Any) -> None
 
 # ---- the full size ----
 
-PUBLISHED = {
-    # from the published code
-    "model_type": "minicpmv",
-    "version": 2.6,
-    "hidden_size": 3584,
-    "vocab_size": 151666,
-    "query_num": 64,
-    "tie_word_embeddings": False,
-    # recalled, not verified against the published file
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "rope_theta": 1000000.0,
-    "rms_norm_eps": 1e-6,
-    "max_position_embeddings": 32768,
-    "drop_vision_last_layer": False,
-    "slice_config": {"max_slice_nums": 9, "patch_size": 14},
-}
 D, M, E, F, V, Q, KV = 1152, 4304, 3584, 18944, 151666, 64, 512
 
 TABLE: dict[str, tuple[int, ...]] = {

@@ -7,13 +7,13 @@ Those of siglip-base-patch16-224 stand in the published code of the hand-written
 import torch
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from tests.published import paligemma
+from vlm.families.paligemma.published import configuration
 from vlm.loading import empty_model
 
 
 def test_paligemma_3b() -> None:
     shapes = {
-        name: tuple(each.shape) for name, each in empty_model(paligemma()).state_dict().items()
+        name: tuple(each.shape) for name, each in empty_model(configuration()).state_dict().items()
     }
     tower, decoder = "model.vision_tower", "model.language_model"
     for name, shape in {

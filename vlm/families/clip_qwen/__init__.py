@@ -4,10 +4,11 @@ Its own code no longer runs; everything here is transformers' own or written as 
 it. Torch and transformers are imported only when a checkpoint is opened.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 from vlm.families.clip_qwen.sources import SAVED, TOKENIZER, fetch, find_parts, recognises
 
 if TYPE_CHECKING:
@@ -143,6 +144,12 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _published(size: str) -> Opened:
+    from vlm.families.clip_qwen import published
+
+    return published.open(size)
+
+
 FAMILY = Family(
     name="clip_qwen",
     recognises=recognises,
@@ -152,4 +159,12 @@ FAMILY = Family(
     tiny=tiny,
     # Keys are rotated by a scale that the length of their prompt has chosen.
     states_depend_on=lambda text, tokens: text.ntk_level(tokens),
+    published=tuple(
+        Published(
+            name=f"CLIP-ViT-L+Qwen-{size}",
+            title=f"CLIP-ViT-L + Qwen {size}",
+            open=partial(_published, size),
+        )
+        for size in ("1.8B", "7B")
+    ),
 )

@@ -4,15 +4,19 @@ Their own code no longer runs; everything here is transformers' own or written a
 from it. Torch and transformers are imported only when a checkpoint is opened.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 
 if TYPE_CHECKING:
     import torch
 
+    from vlm.backend import Stage
     from vlm.families.internvl15.configuration import InternVLChatConfig
+    from vlm.inspection import Figure
 
 CHECKPOINTS = (
     Checkpoint(
@@ -172,6 +176,12 @@ def _folder(source: str, *files: tuple[str, ...]) -> Path:
     return Path(snapshot_download(source, allow_patterns=patterns))
 
 
+def _published(name: str) -> Opened:
+    from vlm.families.internvl15 import published
+
+    return published.open(name)
+
+
 def tiny_config(words: int) -> "InternVLChatConfig":
     """Of a model of the same form for tests: tiles of 28 pixels, 4 placeholders each.
 
@@ -226,6 +236,12 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.internvl15 import figures
+
+    return figures.draw(model)
+
+
 FAMILY = Family(
     name="internvl15",
     recognises=recognises,
@@ -234,4 +250,9 @@ FAMILY = Family(
     stages=STAGES,
     tiny=tiny,
     inspect=inspect,
+    published=tuple(
+        Published(name=each.name, title=each.title, open=partial(_published, each.name))
+        for each in CHECKPOINTS
+    ),
+    figures=_figures,
 )

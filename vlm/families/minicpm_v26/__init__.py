@@ -5,16 +5,19 @@ transformers' own or written as a difference from it. Torch and transformers are
 when a checkpoint is opened.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 from vlm.options import Preset
 
 if TYPE_CHECKING:
     import torch
 
+    from vlm.backend import Stage
     from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
+    from vlm.inspection import Figure
 
 CHECKPOINTS = (
     Checkpoint(
@@ -205,6 +208,18 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _published() -> Opened:
+    from vlm.families.minicpm_v26 import published
+
+    return published.open()
+
+
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.minicpm_v26 import figures
+
+    return figures.draw(model, stages)
+
+
 FAMILY = Family(
     name="minicpm_v26",
     recognises=recognises,
@@ -213,4 +228,6 @@ FAMILY = Family(
     stages=STAGES,
     tiny=tiny,
     presets=PRESETS,
+    published=(Published(name=CHECKPOINTS[0].name, title=CHECKPOINTS[0].title, open=_published),),
+    figures=_figures,
 )

@@ -265,6 +265,7 @@ class MiniCPMVProcessor(ProcessorMixin):
             sent_size=how.refined or how.overview,
             tiles=tiles,
             thumbnail=whole if how.grid is not None else None,
+            thumbnail_first=True,
             placeholders=how.pictures * tokens,
         )
 

@@ -5,10 +5,11 @@ Their own code no longer runs as an export. Torch and transformers are imported 
 checkpoint is opened.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 from vlm.families.minimind_v.sources import recognises
 
 if TYPE_CHECKING:
@@ -198,6 +199,12 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _without_files(name: str) -> Opened:
+    from vlm.families.minimind_v import published
+
+    return published.open(name)
+
+
 FAMILY = Family(
     name="minimind_v",
     recognises=recognises,
@@ -205,4 +212,11 @@ FAMILY = Family(
     checkpoints=CHECKPOINTS,
     stages=STAGES,
     tiny=tiny,
+    published=tuple(
+        Published(name=name, title=title, open=partial(_without_files, name))
+        for name, title in (
+            ("MiniMind2-V-seed", "MiniMind-V 26M (2025-02)"),
+            *((each.name, each.title) for each in CHECKPOINTS),
+        )
+    ),
 )

@@ -4,10 +4,11 @@ What is not: the loss (`modeling`) and prompts (`processing`). Torch and transfo
 only when a checkpoint is opened.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 
 if TYPE_CHECKING:
     import torch
@@ -174,6 +175,12 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _published(side: int) -> Opened:
+    from vlm.families.paligemma import published
+
+    return published.open(side)
+
+
 FAMILY = Family(
     name="paligemma",
     recognises=recognises,
@@ -184,4 +191,8 @@ FAMILY = Family(
     roles=("user", "assistant"),
     # The prompt is read in both directions: its first states already know its last words.
     reuses_prompts=False,
+    published=tuple(
+        Published(name=each.name, title=each.title, open=partial(_published, side))
+        for each, side in zip(CHECKPOINTS, (224, 448), strict=True)
+    ),
 )

@@ -5,15 +5,19 @@ are imported only when a checkpoint is opened.
 """
 
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vlm.families import Checkpoint, Family, Opened, Tap, common
+from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 
 if TYPE_CHECKING:
     import torch
 
+    from vlm.backend import Stage
     from vlm.families.pocket.configuration import PocketConfig
+    from vlm.inspection import Figure
 
 CHECKPOINTS = (
     Checkpoint(
@@ -150,6 +154,12 @@ def tiny(folder: Path) -> str:
     return str(folder)
 
 
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.pocket import figures
+
+    return figures.draw(model)
+
+
 FAMILY = Family(
     name="pocket",
     recognises=recognises,
@@ -158,4 +168,13 @@ FAMILY = Family(
     stages=STAGES,
     tiny=tiny,
     inspect=inspect,
+    published=(
+        Published(
+            name=CHECKPOINTS[0].name,
+            title=CHECKPOINTS[0].title,
+            open=partial(inspect, CHECKPOINTS[0].source),
+            words=True,
+        ),
+    ),
+    figures=_figures,
 )

@@ -1,0 +1,157 @@
+"""Models without weights: their shapes are those of real runs, their tiles and tokens as known."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fakes import as_image, photo
+from tests.support.goldens import CHECKPOINTS
+from vlm import families
+from vlm.engine import Engine
+from vlm.inspection import Inspection, tile_spans
+from vlm.messages import user_message
+from vlm.unweighted import Shelf, open_unweighted
+
+NAMES = [each.name for each in families.published()]
+SHELF = Shelf()
+
+
+def inspect(name: str, size: tuple[int, int] = (600, 400)) -> Inspection:
+    return SHELF.open(name).inspect([user_message("What?", [photo(size=size)])])
+
+
+def test_every_family_is_there() -> None:
+    assert all(family.published for family in families.families().values())
+    own = {each.name for each in families.catalogue()}
+    known = {name for family in families.families().values() for name in family_names(family)}
+    assert known <= own & set(NAMES)
+
+
+def family_names(family: families.Family) -> set[str]:
+    return {each.name for each in family.checkpoints}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stage_of_a_published_configuration_has_its_full_size(name: str) -> None:
+    found = inspect(name)
+    family = next(
+        each for each in families.families().values() if name in {p.name for p in each.published}
+    )
+    assert [stage.name for stage in found.stages] == [tap.name for tap in family.stages]
+    assert found.complete and found.weightless and found.words == ()
+    stages = {stage.name: stage for stage in found.stages}
+    assert stages["pixel_values"].known and stages["pixel_values"].array.std() > 0
+    assert not stages["logits"].known and stages["logits"].device == "meta"
+    width = stages["inputs_embeds"].array.shape
+    assert width[:2] == (1, found.tokens)
+    pictures, tokens, wide = stages["projector"].array.shape
+    assert (pictures * tokens, wide) == (found.image_tokens, width[2])
+    assert found.image_tokens == sum(layout.placeholders for layout in found.layouts)
+    spans = tile_spans(found.layouts, found.pieces)
+    assert sum(span.tokens for span in spans) == found.image_tokens
+    memory = found.memory
+    assert memory["none"] > memory["int8"] > memory["nf4"] > 0 < memory["work"]
+
+
+KNOWN = {
+    "pocket": (1, 16, 576, 49152),
+    "google/paligemma-3b-mix-224": (1, 256, 2048, 257216),
+    "google/paligemma-3b-mix-448": (1, 1024, 2048, 257216),
+    "OpenGVLab/InternVL-Chat-V1-5": (7, 256, 6144, 92553),
+    "OpenGVLab/Mini-InternVL-Chat-2B-V1-5": (7, 256, 2048, 92553),
+    "openbmb/MiniCPM-V-2_6": (3, 64, 3584, 151666),
+    "MiniMind2-V-seed": (1, 196, 512, 6400),
+    "jingyaogong/minimind-3v": (1, 64, 768, 6400),
+    "CLIP-ViT-L+Qwen-7B": (1, 256, 4096, 151936),
+}
+"""Name -> pictures of a photo of 600 x 400, tokens of each, width, words of the vocabulary."""
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_sizes_are_the_published_ones(name: str) -> None:
+    stages = {stage.name: stage.array.shape for stage in inspect(name).stages}
+    pictures, tokens, width, words = KNOWN[name]
+    assert stages["projector"] == (pictures, tokens, width)
+    assert stages["logits"] == (1, 1, words)
+
+
+@pytest.mark.parametrize("source", CHECKPOINTS, ids=lambda path: path.parent.name)
+def test_shapes_are_those_of_the_goldens(source: Path) -> None:
+    """A golden run compares every array; here the shapes follow without its weights."""
+    messages = [user_message("What?", [photo(size=(90, 60)), photo(size=(30, 80), seed=1)])]
+    without = open_unweighted(str(source)).inspect(messages)
+    engine = Engine.load(str(source), quantization="none", dtype="float32", device="cpu")
+    try:
+        *_, real = engine.inspect(messages, *arguments())
+    finally:
+        engine.close()
+    assert isinstance(real, Inspection)
+    assert shapes(without) == shapes(real)
+    assert without.pieces == real.pieces
+    assert not without.byte_words
+
+
+def arguments() -> tuple[Any, Any]:
+    import threading
+
+    from vlm.options import GenerationOptions
+
+    return GenerationOptions(), threading.Event()
+
+
+def shapes(found: Inspection) -> list[tuple[str, tuple[int, ...], tuple[str, ...]]]:
+    return [(stage.name, stage.array.shape, stage.axes) for stage in found.stages]
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_tiny_checkpoints_have_the_same_shapes_without_weights(name: str, tmp_path: Path) -> None:
+    source = families.families()[name].tiny(tmp_path)
+    messages = [user_message("What?", [photo(size=(120, 64))])]
+    without = open_unweighted(source).inspect(messages)
+    engine = Engine.load(source, quantization="none", dtype="float32", device="cpu")
+    try:
+        *_, real = engine.inspect(messages, *arguments())
+    finally:
+        engine.close()
+    assert isinstance(real, Inspection)
+    assert shapes(without) == shapes(real)
+    assert [each.name for each in real.figures if each.name == "filters"]  # none without weights
+    assert not [each.name for each in without.figures if each.name == "filters"]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
+@pytest.mark.parametrize("name", ["pocket", "openbmb/MiniCPM-V-2_6"])
+def test_pictures_of_every_mode(name: str, mode: str) -> None:
+    found = SHELF.open(name).inspect([user_message("", [photo(mode)])])
+    assert found.stages[0].array.size
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 20), (20, 3000), (1600, 1200)])
+@pytest.mark.parametrize("name", ["OpenGVLab/Mini-InternVL-Chat-2B-V1-5", "openbmb/MiniCPM-V-2_6"])
+def test_pictures_of_every_size(name: str, size: tuple[int, int]) -> None:
+    from PIL import Image as pillow
+
+    image = as_image(pillow.new("RGB", size, "teal"))
+    found = SHELF.open(name).inspect([user_message("", [image])])
+    assert sum(s.tokens for s in tile_spans(found.layouts, found.pieces)) == found.image_tokens
+
+
+def test_a_run_is_left_half_way() -> None:
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 30
+
+    found = SHELF.open("MiniMind2-V-seed").inspect([user_message("", [photo()])], should_stop=stop)
+    assert not found.complete
+    assert [stage.name for stage in found.stages][-1] != "logits"
+
+
+def test_the_shelf_holds_a_few() -> None:
+    shelf = Shelf()
+    for name in NAMES[: Shelf.LIMIT + 1]:
+        shelf.open(name)
+    assert len(shelf._opened) == Shelf.LIMIT
+    assert shelf.open(NAMES[Shelf.LIMIT]) is shelf.open(NAMES[Shelf.LIMIT])

@@ -1,0 +1,338 @@
+"""The Inspect tab in a browser: tiles, sequence, stages, cancelling, images from Chat."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
+
+from tests.support.fakes import ScriptedBackend, photo_bytes
+from tests.ui.conftest import Tab
+from vlm.backend import Event, ImageLayout, Progress, Stage, Tile
+from vlm.inspection import Figure, Inspection, Piece, Word
+from vlm.messages import Image, Message, images_of
+from vlm.options import GenerationOptions
+
+PHOTO = {"name": "photo.png", "mimeType": "image/png", "buffer": photo_bytes(size=(300, 200))}
+BROKEN = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}
+
+
+class LookedInto(ScriptedBackend):
+    """A backend of two tiles and a thumbnail that can be looked into.
+
+    Args:
+        gate: what a run waits for half-way.
+    """
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        super().__init__()
+        self.gate = gate
+        self.questions: list[str] = []
+
+    def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
+        width, height = image.original_size
+        half = (Tile(box=(0, 0, width / 2, height), rows=2, columns=2),)
+        other = (Tile(box=(width / 2, 0, width, height), rows=2, columns=2),)
+        return replace(
+            super().image_layout(image, options),
+            sent_size=(512, 256),
+            tiles=half + other,
+            thumbnail=Tile(box=(0, 0, width, height), rows=2, columns=2),
+            placeholders=12,
+        )
+
+    def inspect(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Event | Inspection]:
+        self.questions.append(messages[-1].text)
+        yield Progress("tracing", 1, 3)
+        stopped = False
+        while self.gate is not None and not self.gate.wait(0.02):
+            if cancel.is_set():
+                stopped = True
+                break
+        random = numpy.random.default_rng(0)
+        stages = (
+            Stage(
+                "pixel_values",
+                random.random((3, 3, 8, 8), numpy.float32),
+                ("images", "channels", "height", "width"),
+                "float32",
+                "cpu",
+                0.01,
+            ),
+            Stage(
+                "projector",
+                random.random((3, 4, 16), numpy.float32),
+                ("images", "positions", "width"),
+                "bfloat16",
+                "cpu",
+                0.25,
+            ),
+            Stage(
+                "logits",
+                random.random((1, 1, 99), numpy.float32),
+                ("batch", "tokens", "words"),
+                "bfloat16",
+                "cpu",
+                1.5,
+            ),
+        )
+        yield Inspection(
+            model="Scripted",
+            layouts=tuple(self.image_layout(each, options) for each in images_of(messages)),
+            pieces=(
+                Piece("<b>user</b>", 0, 5),
+                Piece("<image>", 5, 17, True),
+                Piece("What?", 17, 20),
+            ),
+            tokens=20,
+            context_length=2000,
+            stages=stages[:2] if stopped else stages,
+            names=("pixel_values", "projector", "logits"),
+            words=() if stopped else (Word(" cat", 7, 0.5), Word("<i>", 8, 0.25)),
+            figures=(
+                Figure(
+                    "gathered",
+                    numpy.arange(16).reshape(4, 4),
+                    {"side": 4, "tokens": 4, "each": 4},
+                ),
+            ),
+            complete=not stopped,
+        )
+
+
+@pytest.fixture
+def open_inspect(serve, open_tab):
+    """`open_inspect(backend, **options)` opens the tab."""
+
+    def start(backend: ScriptedBackend | None = None, address: str = "", **options) -> Tab:
+        served = address or serve(backend=backend or LookedInto()).address
+        tab = open_tab(served, **options)
+        tab.find("#tabs button[role=tab][data-tab-id=inspect]").click()
+        tab.find("#inspect-examples [data-name=cat]").wait_for()
+        return tab
+
+    return start
+
+
+def choose(tab: Tab, file=PHOTO) -> None:
+    tab.find("#inspect-image input[type=file]").set_input_files(file)
+
+
+def traced(tab: Tab) -> None:
+    choose(tab)
+    tab.find(".picture .tile").nth(1).wait_for()
+    tab.find("#trace").click()
+    tab.find(".stage-row").nth(2).wait_for()
+
+
+def lit(tab: Tab) -> set[str]:
+    found = tab.page.evaluate(
+        "[...document.querySelectorAll('#inspect .lit')].map(each => each.dataset.span)"
+    )
+    return set(found)
+
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_tiles_are_there_before_anything_runs(open_inspect):
+    backend = LookedInto()
+    tab = open_inspect(backend)
+    choose(tab)
+    expect(tab.find(".picture .tile")).to_have_count(2)
+    box = tab.find(".picture .tile").nth(1).bounding_box()
+    picture = tab.find(".picture").bounding_box()
+    assert box["x"] == pytest.approx(picture["x"] + picture["width"] / 2, abs=2)
+    assert box["height"] == pytest.approx(picture["height"], abs=2)
+    expect(tab.find(".facts")).to_contain_text("300 × 200 → 512 × 256 pixels")
+    expect(tab.find(".facts")).to_contain_text("12 visual tokens")
+    assert backend.questions == []
+
+
+def test_an_example_is_one_click_and_trace_shows_every_stage(open_inspect):
+    backend = LookedInto()
+    tab = open_inspect(backend)
+    tab.find("#inspect-examples [data-name=coffee]").click()
+    tab.find(".picture .tile").first.wait_for()
+    tab.find("#inspect-question textarea").fill("How many?")
+    tab.find("#trace").click()
+    expect(tab.find(".stage-row .unfold")).to_have_text(["pixel_values", "projector", "logits"])
+    expect(tab.find(".stage-row .shape").nth(1)).to_have_text("3 × 4 × 16")
+    expect(tab.find(".stage-row .time")).to_have_text(["10 ms", "240 ms", "1.2 s"])
+    expect(tab.find(".next")).to_contain_text("50.0 %")
+    expect(tab.find(".prompt")).to_contain_text("<b>user</b><image> × 12What?")  # as text
+    expect(tab.find("#inspect-sequence")).to_contain_text("1.0 % of a context of 2000")
+    assert backend.questions == ["How many?"]
+
+
+def test_a_tile_and_its_tokens_light_up_both_ways(open_inspect):
+    tab = open_inspect()
+    traced(tab)
+    tab.find(".picture .tile").nth(1).hover()
+    expect(tab.find(".sequence .span.lit")).to_have_text("2")
+    assert lit(tab) == {"1-2"}
+    tab.find(".sequence .span").first.hover()
+    expect(tab.find(".picture .tile.lit span")).to_have_text("1")
+    tab.find(".thumbnail").hover()
+    expect(tab.find(".sequence .span.lit")).to_have_text("T")
+    tab.find("#inspect-sequence h3").first.hover()
+    expect(tab.find("#inspect .lit")).to_have_count(0)
+
+
+def test_keys_do_all_of_it(open_inspect):
+    tab = open_inspect()
+    traced(tab)
+    tab.page.mouse.move(1, 1)
+    tab.find(".picture .tile").first.focus()
+    assert lit(tab) == {"1-1"}
+    tab.page.keyboard.press("Tab")
+    assert lit(tab) == {"1-2"}
+    tab.find(".sequence .span").nth(2).focus()
+    expect(tab.find(".thumbnail.lit")).to_have_count(1)
+    tab.find(".unfold").nth(1).focus()
+    assert lit(tab) == set()
+    tab.page.keyboard.press("Enter")
+    expect(tab.find("#stage-1")).to_be_visible()
+    expect(tab.find(".unfold").nth(1)).to_have_attribute("aria-expanded", "true")
+    expect(tab.find("#stage-1")).to_contain_text("as wide as the language model's words")
+    tab.page.keyboard.press("Enter")
+    expect(tab.find("#stage-1")).to_be_hidden()
+    tab.page.keyboard.press("Tab")  # the first axis of its shape
+    why = tab.page.evaluate("document.activeElement.dataset.why")
+    assert why == "pictures: tiles and thumbnail"
+
+
+def test_a_run_is_left_half_way(open_inspect):
+    tab = open_inspect(LookedInto(gate=threading.Event()))
+    choose(tab)
+    tab.find(".picture .tile").first.wait_for()
+    tab.find("#trace").click()
+    expect(tab.find("#inspect-notice")).to_contain_text("1 of 3 stages")
+    tab.find("#cancel-trace").click()
+    expect(tab.find("#inspect-table")).to_contain_text("Stopped half-way: 2 of 3 stages")
+    expect(tab.find(".stage-row")).to_have_count(2)
+    expect(tab.find("#trace")).to_be_enabled()
+
+
+def test_a_broken_file_and_none_are_told(open_inspect):
+    tab = open_inspect()
+    tab.find("#trace").click()
+    expect(tab.find("#inspect-notice .card")).to_contain_text("no photo yet")
+    choose(tab, BROKEN)
+    expect(tab.find("#inspect-notice .card")).to_contain_text("broken.png")
+    tab.find("#inspect-notice .dismiss").click()
+    expect(tab.find("#inspect-notice .card")).to_have_count(0)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "LA"])
+def test_pictures_of_every_mode(open_inspect, mode):
+    tab = open_inspect()
+    buffer = photo_bytes(mode, size=(40, 600))
+    choose(tab, {"name": "photo.png", "mimeType": "image/png", "buffer": buffer})
+    expect(tab.find(".facts")).to_contain_text("40 × 600")
+    said = tab.find(".facts").inner_text()
+    assert ("transparen" in said.lower()) == (mode in ("RGBA", "LA"))
+
+
+def test_a_model_without_weights(open_inspect):
+    tab = open_inspect()
+    choose(tab)
+    tab.find(".picture .tile").nth(1).wait_for()
+    tab.find("#inspect-model input").click()
+    tab.page.get_by_role("option", name="Mini-InternVL Chat V1.5 2B (no weights)").click()
+    expect(tab.find(".facts")).to_contain_text("1344 × 896")  # 3 x 2 tiles of 448
+    expect(tab.find(".picture .tile")).to_have_count(6)
+    tab.find("#trace").click()
+    expect(tab.find("#inspect-table .bare")).to_have_text("No weights: shapes only")
+    expect(tab.find(".stage-row .shape")).to_contain_text(["7 × 256 × 4096"])
+    expect(tab.find(".sequence .span")).to_have_count(7)
+    expect(tab.find("#inspect-figures")).to_contain_text("It gathers")
+    expect(tab.find("#inspect-sequence")).to_contain_text("counted in bytes")
+
+
+def test_images_come_from_chat(open_inspect, serve, open_tab):
+    served = serve(backend=LookedInto())
+    tab = open_tab(served.address)
+    tab.attach(PHOTO)
+    tab.attached.first.get_by_role("button", name="Inspect image 1").click()
+    expect(tab.find("#inspect .facts")).to_contain_text("300 × 200")
+    tab.find("#tabs button[role=tab][data-tab-id=chat]").click()
+    tab.ask("What?")
+    tab.wait_for_answer()
+    tab.find("#chat .sent").get_by_role("button", name="Inspect image 1").click()
+    expect(tab.find("#inspect .picture")).to_be_visible()
+
+
+def test_the_language_changes_all_of_it(open_inspect):
+    tab = open_inspect()
+    traced(tab)
+    tab.find("#language").get_by_text("简体中文").click()
+    expect(tab.find("#inspect-table h3").first).to_have_text("穿过模型的路")
+    expect(tab.find("#inspect-sequence h3").first).to_have_text("合并后的序列")
+    expect(tab.find("#inspect-question textarea")).to_have_value("图里有什么？")
+    expect(tab.find("#trace")).to_have_text("开始追踪")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_barrier(open_inspect, scheme):
+    tab = open_inspect(color_scheme=scheme)
+    traced(tab)
+    tab.find(".unfold").nth(1).click()
+    tab.find(".picture .tile").first.hover()
+    found = Axe().run(
+        tab.page,
+        context="#inspect",
+        options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]},
+    )
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_phone(open_inspect):
+    tab = open_inspect(viewport={"width": 390, "height": 844}, has_touch=True)
+    traced(tab)
+    tab.find(".unfold").first.click()
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.find(".picture .tile").first.tap()
+    expect(tab.find(".sequence .span.lit")).to_have_text("1")
+
+
+# ---- for programs ----
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(photo_bytes(size=(300, 200)))
+    return handle_file(path)
+
+
+def test_the_endpoint_tells_what_the_tab_shows(serve, picture):
+    client = Client(serve(backend=LookedInto()).address, verbose=False)
+    found = client.predict(picture, "What?", "loaded", api_name="/inspect")
+    assert found["images"][0]["tiles"][1]["tokens"] == [[9, 13]]
+    assert found["images"][0]["thumbnail"]["tokens"] == [[13, 17]]
+    assert [stage["shape"] for stage in found["stages"]][1] == [3, 4, 16]
+    assert found["likeliest"][0] == {"text": " cat", "id": 7, "probability": 0.5}
+    assert found["prompt"] == "<b>user</b><image> × 12What?"
+
+
+def test_the_endpoint_without_weights(serve, picture):
+    client = Client(serve(backend=LookedInto()).address, verbose=False)
+    found = client.predict(picture, "What?", "pocket", api_name="/inspect")
+    assert (found["weights"], found["image_tokens"]) == (False, 16)
+    assert found["stages"][-1]["shape"] == [1, 1, 49152]
+
+
+def test_a_hosted_page_opens_no_name_that_it_does_not_know(serve, picture):
+    client = Client(serve(backend=LookedInto(), hosted=True).address, verbose=False)
+    with pytest.raises(AppError, match="shared server"):
+        client.predict(picture, "", "someone/something", api_name="/inspect")
+    with pytest.raises(AppError, match="photo"):
+        client.predict(None, "", "loaded", api_name="/inspect")

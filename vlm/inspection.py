@@ -1,0 +1,198 @@
+"""What is known of one run of a model: how images were cut, its prompt, stages, what came out.
+
+Values and what follows from them. They are made by `vlm.inspector`, where torch is; here only
+numpy.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from vlm.backend import Event, ImageLayout, Stage, Tile
+from vlm.messages import Message
+from vlm.options import GenerationOptions
+
+if TYPE_CHECKING:
+    import numpy
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the prompt as the model gets it.
+
+    Attributes:
+        text: the words; of placeholders, one of them.
+        start, stop: first token, and the one after the last.
+        placeholder: whether features of an image take the place of these tokens.
+    """
+
+    text: str
+    start: int
+    stop: int
+    placeholder: bool = False
+
+
+@dataclass(frozen=True)
+class Word:
+    """A token that may come next, and its probability before any setting of an answer."""
+
+    text: str
+    number: int
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """Something about a model that a picture explains.
+
+    Attributes:
+        name: "filters": (filters, height, width, 3), what the first convolution looks for;
+            "buckets": (rows, columns), how many patches use each place of a table of positions;
+            "positions": (rows, columns, width), a table of positions as it is stored;
+            "positions_used": the same, as large as the grid of patches asks for;
+            "gathered": (rows, columns), number of the token that each patch goes into.
+        array: floating point numbers or whole ones.
+        facts: what the words of its caption name.
+    """
+
+    name: Literal["filters", "buckets", "positions", "positions_used", "gathered"]
+    array: "numpy.ndarray"
+    facts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inspection:
+    """One run of a model, or what is known of it without weights.
+
+    Attributes:
+        model: its name, for people.
+        layouts: of the images of the prompt, in order.
+        pieces: the prompt, placeholders folded.
+        tokens: of the prompt.
+        context_length: tokens of prompt and answer together; None: unknown.
+        stages: in order; those that were reached.
+        names: of all stages that the model has.
+        words: the likeliest next tokens, the first one first; empty without weights.
+        figures: see `Figure`.
+        seconds: for images to pixels and words to tokens, before the run.
+        complete: False where it was cancelled half-way.
+        memory: without weights, bytes by part: "none", "int8" and "nf4" are the weights in 16, 8
+            and 4 bits, "work" the most that this prompt takes besides them.
+        byte_words: the tokenizer is not at hand, so words were counted in bytes.
+    """
+
+    model: str
+    layouts: tuple[ImageLayout, ...]
+    pieces: tuple[Piece, ...]
+    tokens: int
+    context_length: int | None
+    stages: tuple[Stage, ...]
+    names: tuple[str, ...]
+    words: tuple[Word, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    seconds: float = 0.0
+    complete: bool = True
+    memory: Mapping[str, int] = field(default_factory=dict)
+    byte_words: bool = False
+
+    @property
+    def weightless(self) -> bool:
+        """Whether only shapes are known."""
+        return bool(self.memory)
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of the prompt whose place features take."""
+        return sum(each.stop - each.start for each in self.pieces if each.placeholder)
+
+
+@dataclass(frozen=True)
+class TileSpan:
+    """Where a tile stands in the prompt.
+
+    Attributes:
+        image: which one, from 1.
+        tile: its number in reading order, from 1; 0 is the thumbnail.
+        shown: its part of the image, rows and columns of tokens.
+        ranges: (first token, the one after the last) of each stretch.
+    """
+
+    image: int
+    tile: int
+    shown: Tile
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def tokens(self) -> int:
+        """How many stand for it."""
+        return sum(stop - start for start, stop in self.ranges)
+
+
+def pictures(layout: ImageLayout) -> list[tuple[int, Tile]]:
+    """(number, picture) of an image in the order in which the model reads them; 0: thumbnail."""
+    tiles = list(enumerate(layout.tiles or (), 1))
+    if layout.thumbnail is None:
+        return tiles
+    whole = (0, layout.thumbnail)
+    return [whole, *tiles] if layout.thumbnail_first else [*tiles, whole]
+
+
+def tile_spans(layouts: Sequence[ImageLayout], pieces: Sequence[Piece]) -> list[TileSpan]:
+    """Where each tile of each image stands in the prompt.
+
+    Of an image whose processor does not tell its tiles nothing is said, and nothing at all where
+    the prompt has other placeholders than those of its images.
+    """
+    places = [at for each in pieces if each.placeholder for at in range(each.start, each.stop)]
+    if len(places) != sum(layout.placeholders for layout in layouts):
+        return []
+    found, begin = [], 0
+    for number, layout in enumerate(layouts, 1):
+        known = pictures(layout)
+        at = begin
+        begin += layout.placeholders
+        if sum(each.rows * each.columns for _, each in known) != layout.placeholders:
+            continue
+        for tile, shown in known:
+            count = shown.rows * shown.columns
+            ranges = tuple(stretches(places[at : at + count]))
+            found.append(TileSpan(number, tile, shown, ranges))
+            at += count
+    return found
+
+
+def stretches(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending numbers as (first, after the last) of each stretch without a gap."""
+    start = 0
+    for at in range(1, len(places) + 1):
+        if at == len(places) or places[at] != places[at - 1] + 1:
+            yield places[start], places[at - 1] + 1
+            start = at
+
+
+def folded(pieces: Sequence[Piece]) -> str:
+    """The prompt on paper: "<image> × 256" for placeholders in a row."""
+    return "".join(
+        f"{each.text} × {each.stop - each.start}" if each.placeholder else each.text
+        for each in pieces
+    )
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A backend that can be looked into."""
+
+    def inspect(
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions,
+        cancel: threading.Event,
+    ) -> Iterator[Event | Inspection]:
+        """Reads a conversation once; yields `Progress("tracing")` and at last an `Inspection`.
+
+        Cancelled half-way, it holds the stages that were there by then. Raises VLMError.
+        """
+        ...

@@ -1,0 +1,216 @@
+"""Small pictures of what a stage holds, so that a person sees it at a glance.
+
+In: stages and figures as numpy arrays. Out: RGB pictures of few pixels, to be drawn large without
+smoothing. Features become colours by their three strongest directions, sequences a strip.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy
+from numpy import ndarray
+from PIL import Image as pillow
+
+from vlm.backend import Stage
+from vlm.difference_pictures import COLOURS
+from vlm.inspection import Figure
+from vlm.messages import Pixels
+
+MOST = 16
+"""Pictures of a stage that are shown side by side."""
+SAMPLE = 1024
+"""Positions from which the strongest directions are found."""
+ROUNDS = 8
+"""Of the power iteration: more changes no colour that an eye could tell."""
+GAP = 1
+PALE = 235
+BINS = 48
+LONGEST_STRIP = 2048
+"""Tokens of a strip that get a pixel each; of more, some share one."""
+
+GRIDS = ("images", "sides")
+"""Axes of a stage that holds rows and columns of patches of each picture."""
+
+
+def picture(stage: Stage, others: Sequence[Stage] = ()) -> Pixels | None:
+    """A stage as a picture; None where there are no values, or nothing to see.
+
+    Args:
+        stage: to be shown.
+        others: of the same run: one of them may say how a picture's patches lie.
+    """
+    array, axes = stage.array, stage.axes
+    if not stage.known or not array.size:
+        return None
+    sizes = next((each.array for each in others if each.axes == GRIDS and each.known), None)
+    if axes[-3:] == ("channels", "height", "width"):
+        flat = array.reshape(-1, *array.shape[-3:])[:MOST]
+        return mosaic(_upright(flat, sizes))
+    if axes[0] == "images" and axes[-1] == "width" and array.ndim == 3:
+        return mosaic(features(array[:MOST], sizes))
+    if axes == ("images", "width", "rows", "columns"):
+        moved = array[:MOST].transpose(0, 2, 3, 1)  # (images, rows, columns, width)
+        return mosaic(list(_coloured(moved)))
+    if axes[-1] == "width":
+        return strip(numpy.linalg.norm(array.reshape(-1, array.shape[-1]), axis=1))
+    if axes == ("batch", "tokens"):
+        return strip(array[0])
+    return histogram(array)
+
+
+def features(array: ndarray, sizes: ndarray | None = None) -> list[ndarray]:
+    """Features of positions as colours, each picture on its grid: [(rows, columns, 3)].
+
+    Args:
+        array: (images, positions, width). A first position that no square has room for is the
+            class token and left out.
+        sizes: (images, 2), rows and columns of each picture whose positions are filled up.
+    """
+    shape = array.shape[:2]
+    colours = _coloured(array)  # (images, positions, 3)
+    found = []
+    for number, each in enumerate(colours):
+        if sizes is not None and int(numpy.prod(sizes[number])) <= shape[1] and shape[1] > 64:
+            rows, columns = (int(side) for side in sizes[number])
+            found.append(each[: rows * columns].reshape(rows, columns, 3))
+            continue
+        side = math.isqrt(shape[1])
+        if side**2 == shape[1]:
+            found.append(each.reshape(side, side, 3))
+        elif side**2 == shape[1] - 1:
+            found.append(each[1:].reshape(side, side, 3))
+        else:
+            found.append(each[None])
+    return found
+
+
+def _coloured(array: ndarray) -> ndarray:
+    """(..., width) to (..., 3), 0 to 255: the three directions in which features differ most.
+
+    Found by power iteration on at most `SAMPLE` of them; each direction from its 2nd to its 98th
+    percentile, so that a few outliers do not leave the rest grey.
+    """
+    rows = numpy.nan_to_num(array.reshape(-1, array.shape[-1]).astype(numpy.float32))
+    centred = rows - rows.mean(0)  # (all positions, width)
+    sample = centred[:: max(1, len(centred) // SAMPLE)]
+    basis = numpy.random.default_rng(0).standard_normal((rows.shape[1], 3), numpy.float32)
+    for _ in range(ROUNDS):
+        basis, _ = numpy.linalg.qr(sample.T @ (sample @ basis))  # (width, at most 3)
+    shown = centred @ basis  # (all positions, at most 3)
+    shown = numpy.pad(shown, ((0, 0), (0, 3 - shown.shape[1])))
+    low, high = numpy.percentile(shown, (2, 98), axis=0)
+    scaled = (shown - low) / numpy.maximum(high - low, 1e-9)
+    return _bytes(scaled).reshape(*array.shape[:-1], 3)
+
+
+def _upright(pixels: ndarray, sizes: ndarray | None) -> list[ndarray]:
+    """Normalised pixels (images, 3, height, width) as colours: [(height, width, 3)].
+
+    Pictures that come as a strip of patches are put together again by rows and columns `sizes`.
+    """
+    low, high = (edge(axis=(0, 2, 3), keepdims=True) for edge in (pixels.min, pixels.max))
+    colours = _bytes((pixels - low) / numpy.maximum(high - low, 1e-9))
+    colours = colours.transpose(0, 2, 3, 1)  # (images, height, width, 3)
+    if colours.shape[-1] != 3:
+        return [numpy.repeat(each[..., :1], 3, axis=-1) for each in colours]
+    if sizes is None:
+        return list(colours)
+    found = []
+    for each, (rows, columns) in zip(colours, sizes, strict=False):
+        patch = each.shape[0]
+        whole = each[:, : patch * rows * columns].reshape(patch, rows, columns, patch, 3)
+        found.append(whole.transpose(1, 0, 2, 3, 4).reshape(rows * patch, columns * patch, 3))
+    return found
+
+
+def mosaic(parts: Sequence[ndarray]) -> Pixels:
+    """Pictures side by side, in about as many rows as columns: [(height, width, 3)]."""
+    columns = math.ceil(math.sqrt(len(parts)))
+    lines = [parts[at : at + columns] for at in range(0, len(parts), columns)]
+    heights = [max(each.shape[0] for each in line) for line in lines]
+    widest = max(sum(each.shape[1] + GAP for each in line) - GAP for line in lines)
+    ground = numpy.full((sum(heights) + GAP * (len(lines) - 1), widest, 3), PALE, numpy.uint8)
+    top = 0
+    for line, height in zip(lines, heights, strict=True):
+        left = 0
+        for each in line:
+            ground[top : top + each.shape[0], left : left + each.shape[1]] = each
+            left += each.shape[1] + GAP
+        top += height + GAP
+    return pillow.fromarray(ground)
+
+
+def strip(values: ndarray) -> Pixels:
+    """A number for each token as a strip, dark to light; one pixel high.
+
+    The scale ends at the 1st and 99th percentile: the first token of a prompt often is far out.
+    """
+    values = values.astype(numpy.float64)
+    if len(values) > LONGEST_STRIP:
+        edges = numpy.linspace(0, len(values), LONGEST_STRIP + 1).astype(int)[:-1]
+        values = numpy.maximum.reduceat(values, edges)
+    low, high = numpy.percentile(values, (1, 99))
+    return pillow.fromarray(_heat((values - low) / max(high - low, 1e-9))[None])
+
+
+def histogram(array: ndarray) -> Pixels:
+    """How often each value occurs, as bars: (24, BINS) pixels."""
+    values = numpy.nan_to_num(array.reshape(-1).astype(numpy.float64))
+    counts, _ = numpy.histogram(values[:: max(1, values.size // 1_000_000)], BINS)
+    heights = numpy.ceil(numpy.sqrt(counts / max(counts.max(), 1)) * 24)  # rare ones stay visible
+    rows = numpy.arange(24, 0, -1)[:, None]
+    bars = numpy.where((rows <= heights)[..., None], _bytes(COLOURS[1]), PALE)  # (24, BINS, 3)
+    return pillow.fromarray(bars.astype(numpy.uint8))
+
+
+def numbers(stage: Stage) -> Mapping[str, float]:
+    """Smallest, mean and largest value, how far they spread, and how many are no number."""
+    array = stage.array
+    if not stage.known or not array.size:
+        return {}
+    finite = array[numpy.isfinite(array)] if array.dtype.kind == "f" else array
+    if not finite.size:
+        return {"not_finite": float(array.size)}
+    found = {
+        "min": float(finite.min()),
+        "mean": float(finite.mean(dtype=numpy.float64)),
+        "max": float(finite.max()),
+        "spread": float(finite.std(dtype=numpy.float64)),
+    }
+    odd = array.size - finite.size
+    return {**found, "not_finite": float(odd)} if odd else found
+
+
+def figure_picture(figure: Figure) -> Pixels:
+    """A figure as a picture; see `vlm.inspection.Figure` for what it shows."""
+    array = figure.array
+    if figure.name == "filters":
+        low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (array.min, array.max))
+        return mosaic(list(_bytes((array - low) / numpy.maximum(high - low, 1e-9))))
+    if figure.name in ("positions", "positions_used"):
+        return pillow.fromarray(_coloured(array))
+    if figure.name == "buckets":
+        shown = _heat(array / max(array.max(), 1))
+        return pillow.fromarray(
+            numpy.where((array > 0)[..., None], shown, PALE).astype(numpy.uint8)
+        )
+    return pillow.fromarray(_blocks(array))
+
+
+def _blocks(owner: ndarray) -> ndarray:
+    """Cells that belong together in one colour, neighbours in others: (rows, columns, 3)."""
+    hue = (owner * 0.61803398875) % 1.0  # steps of the golden ratio lie far apart
+    light = 0.62 + 0.2 * ((owner // 7) % 2)
+    phases = numpy.stack([hue, hue + 1 / 3, hue + 2 / 3], axis=-1)
+    return _bytes(light[..., None] + 0.25 * numpy.cos(2 * math.pi * phases))
+
+
+def _heat(strength: ndarray) -> ndarray:
+    """Numbers from 0 to 1 as colours of the heat map: (..., 3), 0 to 255."""
+    steps = numpy.linspace(0, 1, len(COLOURS))
+    clipped = numpy.clip(strength, 0, 1)
+    return _bytes(numpy.stack([numpy.interp(clipped, steps, each) for each in COLOURS.T], axis=-1))
+
+
+def _bytes(colours: ndarray) -> ndarray:
+    return (numpy.clip(numpy.nan_to_num(colours), 0, 1) * 255).round().astype(numpy.uint8)

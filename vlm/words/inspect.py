@@ -1,0 +1,217 @@
+"""Words of the Inspect tab: key -> (English, Chinese)."""
+
+from collections.abc import Mapping
+
+INSPECT: Mapping[str, tuple[str, str]] = {
+    "tab.inspect": ("Inspect", "透视"),
+    "inspect.image": ("Photo", "照片"),
+    "inspect.examples": ("Or one of these", "或选一张示例"),
+    "inspect.question": ("Question", "问题"),
+    "inspect.question.default": ("What is in this picture?", "图里有什么？"),
+    "inspect.model": ("Model", "模型"),
+    "inspect.model.info": (
+        "The loaded one shows values. Any other is shown from its configuration: real image "
+        "processing, shapes and memory, no weights.",
+        "已加载的模型能看到数值；其他模型只凭配置展示：图像处理是真实的，另有形状和内存，但没有权重。",
+    ),
+    "inspect.model.loaded": ("loaded now", "当前已加载的模型"),
+    "inspect.model.bare": ("{title} (no weights)", "{title}（无权重）"),
+    "inspect.model.hub": ("{title} (no weights, from the hub)", "{title}（无权重，需联网）"),
+    "inspect.trace": ("Trace", "开始追踪"),
+    "inspect.cancel": ("Stop", "停止"),
+    "inspect.empty": (
+        "Choose a photo to see how a model cuts it up, and Trace to follow it to the first word.",
+        "先选一张照片，看模型怎样切分它；再点“开始追踪”，一路跟到第一个词。",
+    ),
+    "inspect.begun": ("preparing the image …", "正在处理图片 …"),
+    "inspect.stopped": (
+        "Stopped half-way: {count} of {total} stages were reached.",
+        "中途停止：{total} 个阶段走到了第 {count} 个。",
+    ),
+    "inspect.no_weights": ("No weights: shapes only", "没有权重：只有形状"),
+    "inspect.no_weights.why": (
+        "The image was really prepared and every shape is that of the full-size model, but no "
+        "value of a weight is known, so there is nothing to colour and no word to come.",
+        "图片确实按原样处理过，每个形状也都是完整模型的形状；但没有任何权重数值，所以既无从着色，也得不出下一个词。",
+    ),
+    "inspect.byte_words": (
+        "Its tokenizer is not on this machine: words are counted in bytes, visual tokens exactly.",
+        "本机没有它的分词器：文字按字节计数，视觉 token 数准确无误。",
+    ),
+    "inspect.memory": (
+        "Weights: {none} in 16 bits, {int8} in 8, {nf4} in 4. Reading this prompt: at most {work} "
+        "more.",
+        "权重：16 位 {none}，8 位 {int8}，4 位 {nf4}。读这段提示词最多另需 {work}。",
+    ),
+    "inspect.seen": ("What the model gets of the photo", "模型得到的图"),
+    "inspect.size": (
+        "{width} × {height} → {to_width} × {to_height} pixels",
+        "{width} × {height} → {to_width} × {to_height} 像素",
+    ),
+    "inspect.size.unknown": (
+        "{width} × {height} pixels; the size sent is not told",
+        "{width} × {height} 像素；送入尺寸未知",
+    ),
+    "inspect.tokens": ("{count} visual tokens", "{count} 个视觉 token"),
+    "inspect.tokens.each": ("{count} a tile", "每块 {count} 个"),
+    "inspect.tokens.grid": ("{rows} × {columns} on a grid", "{rows} × {columns} 网格"),
+    "inspect.tokens.queries": (
+        "they stand nowhere in the tile: each is the answer to a learned query",
+        "不对应块内的位置：每个 token 都是一个可学习查询的回答",
+    ),
+    "inspect.share": ("{share} % of a context of {limit}", "占上下文 {limit} 的 {share}%"),
+    "inspect.tiles": ("{count} tiles", "{count} 块"),
+    "inspect.tiles.unknown": (
+        "This processor does not tell how it cuts an image.",
+        "该处理器不说明图片怎样切分。",
+    ),
+    "inspect.cropped": (
+        "Outside the frame nothing is seen: it is cropped away.",
+        "框外的部分被裁掉，模型看不到。",
+    ),
+    "inspect.tile": ("Tile {number}: {count} tokens", "第 {number} 块：{count} 个 token"),
+    "inspect.tile.at": (
+        "Tile {number}: {count} tokens, {first} to {last} of the prompt",
+        "第 {number} 块：{count} 个 token，提示词中第 {first}–{last} 个",
+    ),
+    "inspect.thumbnail": (
+        "Thumbnail, the whole photo once more: {count} tokens",
+        "缩略图，即整张照片：{count} 个 token",
+    ),
+    "inspect.thumbnail.at": (
+        "Thumbnail, the whole photo once more: {count} tokens, {first} to {last} of the prompt",
+        "缩略图，即整张照片：{count} 个 token，提示词中第 {first}–{last} 个",
+    ),
+    "inspect.thumbnail.first": ("Thumbnail, read before the tiles", "缩略图，在各块之前读入"),
+    "inspect.thumbnail.last": ("Thumbnail, read after the tiles", "缩略图，在各块之后读入"),
+    "inspect.thumbnail.mark": ("T", "缩"),
+    "inspect.sequence": ("The merged sequence", "合并后的序列"),
+    "inspect.sequence.words": (
+        "{count} tokens, {image} of them of the image",
+        "共 {count} 个 token，其中图像 {image} 个",
+    ),
+    "inspect.words_span": ("Words: tokens {first} to {last}", "文字：第 {first}–{last} 个 token"),
+    "inspect.prompt": ("The prompt as the model gets it", "模型实际得到的提示词"),
+    "inspect.stages": ("The way through the model", "穿过模型的路"),
+    "inspect.pixels_ready": (
+        "Words to tokens and the photo to pixels took {seconds}; times below are from there on.",
+        "文字转 token、照片转像素用时 {seconds}；下面的时间从那之后算起。",
+    ),
+    "inspect.shape": ("shape", "形状"),
+    "inspect.unfold": ("{name}: larger picture and numbers", "{name}：大图与数值"),
+    "inspect.seconds": ("{value} s", "{value} 秒"),
+    "inspect.milliseconds": ("{value} ms", "{value} 毫秒"),
+    "inspect.not_reached": ("not reached by this prompt", "这段提示词没有经过"),
+    "inspect.next": ("The likeliest next tokens", "最可能的下一个 token"),
+    "inspect.next.why": (
+        "Probabilities of the very first token, before temperature and top-p.",
+        "回答首个 token 的概率，尚未经过温度和 top-p。",
+    ),
+    "inspect.figures": ("Explained by a picture", "图解"),
+    "inspect.hover": (
+        "Point at a tile or move to it with Tab: its tokens light up in the sequence, and back.",
+        "指向某一块，或用 Tab 移到它：它的 token 会在序列中亮起，反过来也一样。",
+    ),
+    "inspect.send": ("Inspect", "透视"),
+    "inspect.send.image": ("Inspect image {number}", "透视第 {number} 张图片"),
+    "number.min": ("smallest", "最小"),
+    "number.mean": ("mean", "平均"),
+    "number.max": ("largest", "最大"),
+    "number.spread": ("standard deviation", "标准差"),
+    "number.not_finite": ("no numbers (inf or nan)", "非数值（inf 或 nan）"),
+    "axis.images": ("pictures: tiles and thumbnail", "图像数：各块与缩略图"),
+    "axis.channels": ("colours: red, green, blue", "颜色：红、绿、蓝"),
+    "axis.height": ("rows of pixels", "像素行"),
+    "axis.width": ("numbers that describe one position", "描述一个位置的数值个数"),
+    "axis.pixel_width": ("columns of pixels", "像素列"),
+    "axis.positions": ("positions on the grid of patches", "图块网格上的位置"),
+    "axis.queries": ("learned queries", "可学习的查询"),
+    "axis.batch": ("prompts at once", "同时处理的提示词数"),
+    "axis.tokens": ("tokens of the prompt", "提示词的 token"),
+    "axis.words": ("words of the vocabulary", "词表中的词"),
+    "axis.sides": ("rows and columns of patches", "图块的行数与列数"),
+    "axis.patches": ("patches", "图块"),
+    "axis.values": ("values of a patch", "一个图块的数值"),
+    "axis.rows": ("rows", "行"),
+    "axis.columns": ("columns", "列"),
+    "stage.input_ids": (
+        "Words and placeholders as numbers; the same number stands for every part of an image.",
+        "文字和占位符的编号；图像的每个部分都用同一个编号占位。",
+    ),
+    "stage.pixel_values": (
+        "What the vision tower gets: tiles, resized and normalised. Alpha is gone by here.",
+        "视觉塔的输入：缩放并归一化后的各块。透明度到这里已不存在。",
+    ),
+    "stage.tgt_sizes": (
+        "Rows and columns of patches of each picture, which differ from picture to picture.",
+        "每张图的图块行数和列数，各图可以不同。",
+    ),
+    "stage.patch_positions": (
+        "Which place of the table of positions each patch takes, by its share of height and width.",
+        "每个图块取位置表的哪一格，由它在高和宽上的比例决定。",
+    ),
+    "stage.vision_tower": (
+        "Features of patches after the last layer of the vision tower; each position knows the "
+        "whole tile, no tile knows another.",
+        "视觉塔最后一层后的图块特征；每个位置都看过整块，但块与块之间互不相识。",
+    ),
+    "stage.selected": (
+        "The hidden state that is handed on: of which layer, and with or without the class token.",
+        "传下去的隐藏状态：取自哪一层、是否带类别 token，到这里已定。",
+    ),
+    "stage.pixel_shuffle": (
+        "Neighbouring patches gathered into one token: fewer positions, each so much wider. "
+        "Nothing is lost or averaged.",
+        "相邻图块收拢成一个 token：位置变少，每个相应变宽，没有丢弃也没有平均。",
+    ),
+    "stage.projector": (
+        "Visual tokens, as wide as the language model's words. They go where the placeholders are.",
+        "视觉 token，与语言模型的词向量同宽，将填入占位符的位置。",
+    ),
+    "stage.inputs_embeds": (
+        "The merged sequence: embedded words with the visual tokens in their places.",
+        "合并后的序列：词向量，其中占位处换成了视觉 token。",
+    ),
+    "stage.attention_mask": (
+        "1 for tokens that are attended to, 0 for those that are not.",
+        "1 表示会被注意到的 token，0 表示不会。",
+    ),
+    "stage.position_ids": (
+        "Positions of tokens in the sequence. Tiles are simply counted on; no token is told its "
+        "row or column here.",
+        "token 在序列中的位置。各块只是接着往下数，这里并不告诉 token 它在第几行第几列。",
+    ),
+    "stage.final_hidden": (
+        "The language model's last layer, after its norm.",
+        "语言模型最后一层（归一化之后）。",
+    ),
+    "stage.logits": (
+        "A score for every word of the vocabulary, for the token that comes next.",
+        "下一个 token 在词表中每个词上的得分。",
+    ),
+    "drawing.filters": (
+        "What the first convolution looks for: the first of {count} filters of {side} × {side} "
+        "pixels, each on its own scale.",
+        "第一层卷积在找什么：{count} 个 {side} × {side} 像素滤波器中的前几个，各自单独定标。",
+    ),
+    "drawing.buckets": (
+        "The table of positions has {side} × {side} places; the {patches} patches of this photo "
+        "use {used} of {places}. They are spread evenly over it, never at random.",
+        "位置表有 {side} × {side} 格；这张照片的 {patches} 个图块用了 {places} 格中的 {used} 格，"
+        "均匀铺开，绝非随机。",
+    ),
+    "drawing.positions": (
+        "The table of positions as it is stored: {stored} × {stored}.",
+        "位置表的存储形式：{stored} × {stored}。",
+    ),
+    "drawing.positions_used": (
+        "The same for {side} × {side} patches: bicubic where the sizes differ, else untouched.",
+        "同一张表用于 {side} × {side} 个图块：尺寸不同时双三次插值，相同则原样使用。",
+    ),
+    "drawing.gathered": (
+        "Which of {side} × {side} patches become one token: {each} neighbours each, {tokens} "
+        "tokens in all. It gathers; it scatters nothing.",
+        "{side} × {side} 个图块中哪些合成一个 token：相邻 {each} 个一组，共 {tokens} 个。"
+        "它是收拢，不是打散。",
+    ),
+}
