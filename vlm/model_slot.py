@@ -15,6 +15,7 @@ from vlm.backend import (
     Capabilities,
     Event,
     Finished,
+    Forgetful,
     ImageLayout,
     Progress,
     Report,
@@ -143,10 +144,14 @@ class ModelSlot:
                 raise RequestError("already_loading")
             return self._begin(settings)
 
-    def cancel(self) -> None:
-        """Ends the loading that is under way, if any, at its next step; returns at once."""
+    def cancel(self, loading: Loading | None = None) -> None:
+        """Ends the loading that is under way, if any, at its next step; returns at once.
+
+        Args:
+            loading: the one that is meant, where no other may be ended; None: any.
+        """
         with self._changed:
-            if self._loading is not None:
+            if self._loading is not None and loading in (None, self._loading):
                 self._loading.cancel.set()
                 self._changed.notify_all()
 
@@ -289,9 +294,20 @@ class ModelSlot:
         return self._backend is not None and not self._exchanging
 
     def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions,
+        cancel: threading.Event,
+        only: Settings | None = None,
     ) -> Iterator[Event]:
-        """See `Backend.stream`; says "loading" while no model is there."""
+        """See `Backend.stream`; says "loading" while no model is there.
+
+        Args:
+            only: the settings of the model that is meant; no other one may answer.
+
+        Raises:
+            RequestError: somebody has put another model here meanwhile.
+        """
         backend, said = self._take(0), False
         while backend is None:
             if cancel.is_set():
@@ -302,6 +318,8 @@ class ModelSlot:
                 said = True
             backend = self._take(0.1)
         with self._used(backend):
+            if only is not None and only != self.settings:  # it stays as long as it is used
+                raise RequestError("model_changed", name=backend.capabilities().name)
             for event in backend.stream(messages, options, cancel):
                 if isinstance(event, Finished):
                     event = replace(event, model=self._who())
@@ -317,6 +335,12 @@ class ModelSlot:
         if names["quantization"] == "auto" and chosen:
             names["quantization"] = chosen[0]
         return names
+
+    def forget(self) -> bool:
+        """See `Forgetful.forget`; False too while an answer is being written."""
+        with self._changed:
+            idle = self._there and self._users == 0
+            return idle and isinstance(self._backend, Forgetful) and self._backend.forget()
 
     def opened(self) -> Backend:
         """The model that is there, waiting for it if need be. Raises why there is none."""

@@ -94,6 +94,8 @@ def connect(context: Context, header: Header) -> None:
     for refresh, inputs, outputs in context.refreshers:
         ready.then(refresh, inputs, outputs, **QUIET)
         changed.then(refresh, inputs, outputs, **QUIET)
+        for exchanged in context.exchanges:
+            exchanged.then(refresh, inputs, outputs, **QUIET)
     header.theme.click(None, js=SWITCH_THEME)
     _hear_of_others(context, header)
 

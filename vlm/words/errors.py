@@ -772,6 +772,14 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{got} images were given, and two are compared. Name two files or https addresses.",
         "给出了 {got} 张图片，而比较需要两张。请给出两个文件或 https 地址。",
     ),
+    "error.empty_question": (
+        "There is no question. Write what you want to know about the pictures.",
+        "没有问题。请写下您想了解的内容。",
+    ),
+    "error.compare_needs_two": (
+        "{got} picture(s) are here, and two are needed to compare. Add another one.",
+        "现有 {got} 张图片，比较需要两张。请再添加一张。",
+    ),
     "error.check_has_images": (
         "Images or a folder were given, but --check makes its own pairs and prints a table. Leave "
         "them out, or leave out --check.",

@@ -121,6 +121,7 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "could not align: they do not seem to show the same; compared as they are",
         "无法对齐：两张图片似乎不是同一内容；按原样比较",
     ),
+    "compare.not_asked": ("compared as they are", "按原样比较"),
     "compare.similarity": ("structural similarity: {value}", "结构相似度：{value}"),
     "compare.changed": (
         "changed: {share} % of the pixels, in {count} regions",
