@@ -215,8 +215,9 @@ window.diptych = (() => {
         if (event.isComposing || event.defaultPrevented) return;
         const box = find('#message textarea');
         if (event.key === 'Escape') {
+            const stop = find('#stop:enabled');
             if (isOpen()) drawer(false);
-            else find('#stop:enabled')?.click();
+            else if (stop?.offsetParent) stop.click();  // not from another tab
         } else if (event.key === 'ArrowUp' && event.target === box && !box.value) {
             find('#edit:enabled')?.click();
         }

@@ -78,6 +78,17 @@ def failure(page: Page) -> None:
     page.wait_for_function("document.querySelectorAll('#token-chip figure').length === 9")
 
 
+def compare(page: Page) -> None:
+    """Before and after the coffee: the slider, the regions, and what the model says of it."""
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.locator("#compare-examples .example").first.click()
+    page.locator(".segment[data-view=model]:enabled").wait_for()
+    page.mouse.move(5, 5)
+    page.locator("#compare-ask textarea").fill("What is different in the second picture?")
+    page.locator("#compare-ask textarea").press("Enter")
+    page.locator("#compare-stats .stats").wait_for()
+
+
 def inspect(page: Page) -> None:
     """A photo in tiles for a model whose weights are not here; a tile and its tokens lit up."""
     page.locator("#tabs button[role=tab][data-tab-id=inspect]").click()
@@ -98,13 +109,50 @@ def models(page: Page) -> None:
     page.locator("#fit-table thead").get_by_text("4 bit").wait_for()
 
 
+def section(page: Page, name: str) -> None:
+    """Opens a section of the Compare tab."""
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def grid(page: Page) -> None:
+    """The same question about four photos, the longest answer first."""
+    section(page, "Many images")
+    names = ("coffee", "cat", "astronaut", "photographer")
+    files = [str(EXAMPLES / f"{name}.jpg") for name in names]
+    page.locator("#grid-files input[type=file]").set_input_files(files)
+    page.locator("#grid-cards article").nth(3).wait_for()
+    page.locator("#grid-question textarea").fill("Describe the image.")
+    page.locator("#grid-run").click()
+    page.locator("#grid-csv").wait_for(state="visible", timeout=120_000)
+    page.locator("#grid-sort input").click()
+    page.get_by_role("option", name="length of the answer", exact=True).click()
+    page.locator("#grid-largest input").check()
+
+
+def models_compared(page: Page) -> None:
+    """The embedded model in 16 and in 4 bits about one photo: what differs, and what it took."""
+    section(page, "Models and settings")
+    picture = str(EXAMPLES / "astronaut.jpg")
+    page.locator("#versus-files input[type=file]").set_input_files([picture])
+    page.locator("#versus-images figure").wait_for()
+    page.locator("#versus-prompt textarea").fill("Describe the image.")
+    page.locator("#versus-precision-b input").click()
+    page.get_by_role("option", name="4 bit", exact=True).click()
+    page.locator("#versus-run").click()
+    page.locator("#versus-status p:not(.pending)").wait_for(timeout=240_000)
+
+
 PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, object]]] = {
     "chat": (conversation, {"viewport": DESKTOP, "locale": "en-US"}),
     "settings": (settings, {"viewport": DESKTOP, "locale": "en-US"}),
     "phone": (phone, {"viewport": PHONE, "locale": "zh-CN", "color_scheme": "dark"}),
     "failure": (failure, {"viewport": DESKTOP, "locale": "en-US"}),
+    "compare": (compare, {"viewport": DESKTOP, "locale": "en-US"}),
     "inspect": (inspect, {"viewport": DESKTOP, "locale": "en-US"}),
     "models": (models, {"viewport": DESKTOP, "locale": "en-US"}),
+    "grid": (grid, {"viewport": DESKTOP, "locale": "en-US"}),
+    "models-compared": (models_compared, {"viewport": DESKTOP, "locale": "en-US"}),
 }
 
 

@@ -195,3 +195,11 @@ def test_sampled_tells_where_there_is_nothing():
     moved = sampled(numpy.ones((4, 6), numpy.float32), shifting(3, 0), (4, 6))
     assert numpy.isnan(moved[:, 3:]).all()
     assert (moved[:, :3] == 1).all()
+
+
+def test_movement_is_that_of_the_middle():
+    """A turn about the middle moves nothing; the corner, which `shift` tells of, does move."""
+    turn = Alignment("aligned", similarity_matrix((200, 100), degrees=5, scale=1, shift=(0, 0)))
+    assert turn.movement((200, 100), (200, 100)) == pytest.approx(0, abs=1e-6)
+    moved = Alignment("aligned", numpy.array([[1, 0, 30], [0, 1, -40], [0, 0, 1.0]]))
+    assert moved.movement((200, 100), (200, 100)) == pytest.approx(50)

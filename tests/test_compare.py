@@ -1,6 +1,7 @@
 """What is promised about changed regions and figures, on pairs with known edits."""
 
 import io
+import json
 import threading
 
 import numpy
@@ -309,3 +310,24 @@ def test_cancelled_at_any_stage(stage):
             cancel=cancel,
         )
     assert caught.value.key == "compare_cancelled"
+
+
+def test_without_alignment_the_frames_lie_as_they_are():
+    """Nothing is moved and no exposure taken out."""
+    darker = photo("cat").rotate(4).point([round(value * 0.8) for value in range(256)] * 3)
+    first, second = as_image(photo("cat")), as_image(darker)
+    found = compare(first, second, aligned=False)
+    assert found.alignment.state == "not_asked"
+    assert not found.alignment.found
+    assert not found.exposure.changed
+    assert found.changed_share > 5 * compare(first, second).changed_share
+    numpy.testing.assert_array_equal(found.alignment.matrix, numpy.eye(3))
+
+
+def test_figures_as_json():
+    found = of(photo("cat"), photo("cat").rotate(3))
+    told = json.loads(json.dumps(found.to_json()))
+    assert told["alignment"]["state"] == "aligned"
+    assert told["alignment"]["rotation"] == pytest.approx(found.alignment.rotation)
+    assert told["similarity"] == found.similarity
+    assert [tuple(each["box"]) for each in told["regions"]] == [r.box for r in found.regions]

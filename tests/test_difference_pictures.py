@@ -5,7 +5,7 @@ from PIL import Image as pillow
 
 from vlm.commands.compare_pairs import PHOTOS, as_image
 from vlm.compare import compare
-from vlm.difference_pictures import FRAME, boxed, heat_map
+from vlm.difference_pictures import FRAME, boxed, heat_map, laid_on
 from vlm.images import open_image
 
 PHOTO = open_image(PHOTOS / "coffee.jpg").pixels
@@ -54,3 +54,38 @@ def test_a_region_of_one_pixel():
     black, white = (as_image(pillow.new("RGB", (1, 1), name)) for name in ("black", "white"))
     found = compare(black, white)
     assert boxed(black, found).size == heat_map(black, found).size == (1, 1)
+
+
+def test_both_lie_in_the_frame_of_the_first():
+    """What the second does not show is see-through; what it shows is where the first has it."""
+    first, second = as_image(PHOTO), as_image(PHOTO.crop((100, 50, 600, 400)))
+    found = compare(first, second)
+    under, over = laid_on(first, second, found, 600)
+    assert (under.mode, over.mode, under.size, over.size) == ("RGB", "RGBA", (600, 400), (600, 400))
+    one, other = numpy.asarray(under).astype(int), numpy.asarray(over).astype(int)
+    assert (other[:45, :, 3] == 0).all()
+    assert (other[:, :95, 3] == 0).all()
+    assert (other[60:, 110:, 3] == 255).all()
+    apart = numpy.abs(one[60:, 110:] - other[60:, 110:, :3]).mean()
+    shifted = numpy.abs(one[60:, 110:-4] - other[60:, 114:, :3]).mean()
+    assert apart < min(3, shifted / 3)
+
+
+def test_pictures_for_the_screen_are_not_larger_than_asked_nor_enlarged():
+    first = as_image(PHOTO)
+    found = compare(first, first)
+    assert [each.size for each in laid_on(first, first, found, 300)] == [(600, 400)] * 2
+    small = as_image(PHOTO.resize((300, 200)))
+    found = compare(first, small)
+    assert {each.size for each in laid_on(first, small, found, 1600)} == {found.aligned.size}
+
+
+def test_other_values_can_be_drawn_as_heat():
+    first = as_image(PHOTO)
+    found = compare(first, first)
+    values = numpy.zeros(found.difference.shape)
+    values[100:200, 100:200] = 1
+    shown = numpy.asarray(heat_map(first, found, values)).astype(int)
+    colourful = shown.max(-1) - shown.min(-1)
+    assert colourful[110:190, 110:190].min() > 60
+    assert colourful[250:].max() <= 1

@@ -1,5 +1,6 @@
 """The difference as a model sees it: distances, where they lie, what is hardly seen."""
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from vlm.feature_difference import (
     FeatureDifference,
     aligned_image,
     feature_difference,
+    feature_heat,
     look,
     marked,
     placed,
@@ -233,3 +235,33 @@ def test_layouts_that_differ_are_refused(monkeypatch):
     monkeypatch.setattr(module, "vision_features", lambda *_: next(features))
     with pytest.raises(RequestError):
         look(SimpleNamespace(), first, first, compare(first, first))  # type: ignore[arg-type]
+
+
+# ---- as a picture ----
+
+
+def test_heat_of_tiles_lies_where_the_tiles_are():
+    """A tile over the left half and the whole once more: the larger counts."""
+    left = Tile(box=(0, 0, 50, 60), rows=2, columns=1)
+    distances = (numpy.array([[0.2], [1.0]]), numpy.full((2, 3), 0.4))
+    found = FeatureDifference((left, WHOLE), distances, floor=0.2)
+    heat = feature_heat(found, (20, 12), (100, 60))
+    assert heat.shape == (12, 20)
+    assert heat.dtype == numpy.float32
+    numpy.testing.assert_allclose(heat[:6], 0.25, atol=1e-6)  # 0.4, a quarter of the way up
+    numpy.testing.assert_allclose(heat[6:, :10], 1.0)
+    numpy.testing.assert_allclose(heat[6:, 10:], 0.25, atol=1e-6)
+
+
+def test_what_recompression_does_is_no_heat():
+    found = FeatureDifference((WHOLE,), (numpy.full((2, 3), 0.1),), floor=0.1)
+    assert not feature_heat(found, (20, 12), (100, 60)).any()
+
+
+def test_a_look_can_be_called_off():
+    cancel = threading.Event()
+    cancel.set()
+    first = as_image(COFFEE)
+    with pytest.raises(RequestError) as caught:
+        look(SimpleNamespace(), first, first, compare(first, first), cancel=cancel)
+    assert caught.value.key == "compare_cancelled"

@@ -26,7 +26,7 @@ from vlm.errors import RequestError
 from vlm.messages import Image
 from vlm.refinement import Template, local_detail, sampled, shifting
 
-State = Literal["same_frame", "aligned", "no_detail", "failed"]
+State = Literal["same_frame", "aligned", "no_detail", "failed", "not_asked"]
 Method = Literal["frames", "phase", "features"]
 OnStage = Callable[[str], None]
 """Hears the stage that begins: "aligning", "comparing", "outlining"."""
@@ -66,8 +66,8 @@ class Alignment:
     Attributes:
         state: "same_frame" (the second, scaled to the first's size, lies on it as it is),
             "aligned" (it was turned, scaled or shifted), "no_detail" (too little in one of them to
-            align by) or "failed" (they do not show the same). In the last two the frames are laid
-            on each other as they are.
+            align by), "failed" (they do not show the same) or "not_asked". In the last three the
+            frames are laid on each other as they are.
         matrix: (3, 3), float64: maps (x, y, 1) in pixels of the first image to the second, both in
             their original sizes; a pixel in column i covers x from i to i + 1.
         method: where the guess came from.
@@ -98,6 +98,15 @@ class Alignment:
     def shift(self) -> tuple[float, float]:
         """(right, down): where the first's upper left corner lies in the second, in its pixels."""
         return float(self.matrix[0, 2]), float(self.matrix[1, 2])
+
+    def movement(self, first: Size, second: Size) -> float:
+        """How far the first's middle lies from the second's, in pixels of the second.
+
+        Args:
+            first, second: (width, height) of the images.
+        """
+        middle = self.matrix @ (first[0] / 2, first[1] / 2, 1)
+        return math.hypot(middle[0] - second[0] / 2, middle[1] - second[1] / 2)
 
 
 def align(

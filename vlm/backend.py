@@ -67,11 +67,15 @@ class Timings:
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event of every answer that did not fail."""
+    """The last event of every answer that did not fail.
+
+    `model` are the settings that say what answered, name -> value; empty where nobody noted it.
+    """
 
     reason: Reason
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    model: Mapping[str, str] = field(default_factory=dict)
 
 
 Event = Progress | TextDelta | Finished
@@ -154,6 +158,7 @@ class Capabilities:
         memory: bytes of each part of the model that is loaded here, by name.
         image_knobs: what `image_detail` may name; empty where every image is treated alike.
         presets: options under a name that the model was published with.
+        kv_cache_bits: what `GenerationOptions.kv_cache_bits` may be.
     """
 
     name: str
@@ -167,6 +172,7 @@ class Capabilities:
     image_knobs: tuple[ImageKnob, ...] = ()
     memory: Mapping[str, int] = field(default_factory=dict)
     presets: tuple[Preset, ...] = ()
+    kv_cache_bits: tuple[int, ...] = (16,)
 
 
 def check_request(messages: Sequence[Message], capabilities: Capabilities) -> None:

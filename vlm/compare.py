@@ -7,7 +7,7 @@ cause. All work is done on copies of at most `WORKING_SIDE` pixels.
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy
@@ -106,46 +106,63 @@ class Comparison:
     aligned: Pixels
     exposure: Exposure
 
+    def to_json(self) -> dict[str, Any]:
+        """The figures, the regions and the alignment, in what JSON can hold."""
+        alignment = self.alignment
+        return {
+            "alignment": {
+                "state": alignment.state,
+                "method": alignment.method,
+                "agreement": alignment.agreement,
+                "rotation": alignment.rotation,
+                "scale": alignment.scale,
+                "shift": list(alignment.shift),
+                "matrix": alignment.matrix.tolist(),
+            },
+            "similarity": self.similarity,
+            "changed_share": self.changed_share,
+            "overlap": self.overlap,
+            "brightness": self.brightness,
+            "regions": [{**asdict(region), "box": list(region.box)} for region in self.regions],
+        }
+
 
 def compare(
     first: Image,
     second: Image,
     *,
+    aligned: bool = True,
     progress: OnStage | None = None,
     cancel: threading.Event | None = None,
 ) -> Comparison:
     """Compares two images of any mode and size.
 
     Args:
+        aligned: whether to look for how the second lies on the first; if not, exposures stay too.
         progress: hears each stage when it begins: "aligning", "comparing", "outlining".
         cancel: ends the work before its next step once it is set.
 
     Raises:
         RequestError: it was cancelled.
     """
-    alignment = align(first, second, progress=progress, cancel=cancel)
+    as_they_are = Alignment("not_asked", scaling(first.pixels.size, second.pixels.size))
+    alignment = align(first, second, progress=progress, cancel=cancel) if aligned else as_they_are
     if progress is not None:
         progress("comparing")
     stop_if(cancel)
     size = working_size(first.pixels.size, second.pixels.size, alignment)
     frame = alignment.matrix @ scaling(size, first.pixels.size)
     seen = covered(frame, size, second.pixels.size, min(MARGIN, 0.03 * min(size)))
-    aligned = moved(plain(second.pixels), frame, size)
+    laid = moved(plain(second.pixels), frame, size)
     stop_if(cancel)
     one, one_opacity = on_white(shrunk(plain(first.pixels), size))
-    other, other_opacity = on_white(aligned)
+    other, other_opacity = on_white(laid)
     stop_if(cancel)
     exposure = find_exposure(_soft(one), _soft(other), seen) if alignment.found else Exposure()
     other = numpy.where(seen[..., None], other, applied(exposure.there, one))
     stop_if(cancel)
     difference = colour_difference(one, other, exposure)
-    if one_opacity is not None or other_opacity is not None:
-        veils = [
-            numpy.ones(size[::-1], numpy.float32) if each is None else each
-            for each in (one_opacity, other_opacity)
-        ]
-        difference = numpy.hypot(difference, 100 * _apart(*(_soft(veil) for veil in veils)))
-    difference *= seen
+    difference = _with_opacity(difference, one_opacity, other_opacity) * seen
     stop_if(cancel)
     similarity = _similarity(one @ LUMA, applied(exposure.back, other) @ LUMA, seen)
     if progress is not None:
@@ -162,9 +179,17 @@ def compare(
         difference=difference,
         changed=changed,
         seen=seen,
-        aligned=aligned,
+        aligned=laid,
         exposure=exposure,
     )
+
+
+def _with_opacity(difference: ndarray, one: ndarray | None, other: ndarray | None) -> ndarray:
+    """A difference of colour (height, width) with that of opacity, where something has any."""
+    if one is None and other is None:
+        return difference
+    veils = [numpy.ones_like(difference) if each is None else each for each in (one, other)]
+    return numpy.hypot(difference, 100 * _apart(*(_soft(veil) for veil in veils)))
 
 
 def working_size(first: Size, second: Size, alignment: Alignment) -> Size:

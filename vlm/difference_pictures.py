@@ -1,11 +1,11 @@
-"""Pictures of a comparison: a heat map, numbered boxes."""
+"""Pictures of a comparison: a heat map, numbered boxes, both images in one frame."""
 
 import numpy
 from numpy import ndarray
 from PIL import Image as pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from vlm.arrays import LUMA, on_white, plain, shrunk
+from vlm.arrays import LUMA, covered, fitted, moved, on_white, plain, scaling, shrunk
 from vlm.compare import Comparison
 from vlm.messages import Image, Pixels
 
@@ -17,12 +17,16 @@ FRAME = (255, 64, 32)
 NUMBER = (255, 255, 255)
 
 
-def heat_map(first: Image, comparison: Comparison) -> Pixels:
+def heat_map(first: Image, comparison: Comparison, values: ndarray | None = None) -> Pixels:
     """The first image in pale grey, the differences over it in colour.
 
     RGB, in the size of the arrays of the comparison. What the second does not show stays dark.
+
+    Args:
+        values: (height, width) from 0 to 1, instead of the differences of colour.
     """
-    strength = numpy.clip(comparison.difference / HOTTEST, 0, 1)  # (height, width)
+    strength = comparison.difference / HOTTEST if values is None else values
+    strength = numpy.clip(strength, 0, 1)  # (height, width)
     grey = _working_copy(first, comparison) @ LUMA * 0.5 + 0.15
     grey = numpy.where(comparison.seen, grey, grey * 0.4)  # (height, width)
     return veiled(grey, strength)
@@ -34,6 +38,32 @@ def veiled(grey: ndarray, strength: ndarray) -> Pixels:
     heat = numpy.stack([numpy.interp(strength, steps, each) for each in COLOURS.T], axis=-1)
     veil = numpy.sqrt(strength)[..., None]
     return _picture(grey[..., None] * (1 - veil) + heat * veil)
+
+
+def laid_on(first: Image, second: Image, comparison: Comparison, side: int) -> list[Pixels]:
+    """Both images in the frame of the first, for a screen: RGB, or RGBA where one is see-through.
+
+    The second is see-through where it shows nothing.
+
+    Args:
+        side: the longest that width or height may be, in pixels; neither image is enlarged.
+    """
+    size = fitted(first.pixels.size, side)
+    scale = comparison.alignment.scale
+    if scale < 1:  # the second has fewer pixels: more would show nothing
+        size = fitted(size, max(1, round(max(first.pixels.size) * scale)))
+    size = size if max(size) >= max(comparison.aligned.size) else comparison.aligned.size
+    frame = comparison.alignment.matrix @ scaling(size, first.pixels.size)
+    under, over = shrunk(plain(first.pixels), size), moved(plain(second.pixels), frame, size)
+    seen = covered(frame, size, second.pixels.size, margin=0)
+    if not seen.all():
+        there = pillow.fromarray(seen.astype(numpy.uint8) * 255)
+        there = there.filter(ImageFilter.GaussianBlur(0.8))  # no steps along its edges
+        if over.mode == "RGBA":
+            there = ImageChops.darker(there, over.getchannel("A"))
+        over = over.convert("RGBA")
+        over.putalpha(there)
+    return [under, over]
 
 
 def boxed(first: Image, comparison: Comparison) -> Pixels:

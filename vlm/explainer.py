@@ -64,7 +64,7 @@ class Explainer:
         # Out here, as the error would keep the tensors of every step that it went through.
         memory.trim()
         free = memory.free_bytes(self._model.device)
-        raise RequestError("out_of_memory_answer", free=free / 1e9)
+        raise RequestError("out_of_memory_explain", free=free / 1e9)
 
     def _explain(
         self,

@@ -7,16 +7,19 @@ from the first where it shows nothing. Only numpy here; tensors stay in the engi
 """
 
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isqrt
+from typing import Literal
 
 import numpy
 from numpy import ndarray
 from PIL import Image as pillow
 
-from vlm.arrays import moved, plain
+from vlm.alignment import stop_if
+from vlm.arrays import Size, moved, plain
 from vlm.backend import ImageLayout, Stage, Tile, Traces
 from vlm.compare import Comparison, Region
 from vlm.errors import RequestError
@@ -110,6 +113,7 @@ def look(
     second: Image,
     comparison: Comparison,
     options: GenerationOptions | None = None,
+    cancel: threading.Event | None = None,
 ) -> FeatureDifference:
     """Shows a model both images, and the first recompressed, and compares what it sees.
 
@@ -117,13 +121,17 @@ def look(
         engine: of a model with a vision tower.
         comparison: of the two images.
         options: of these, only `image_detail` counts.
+        cancel: ends the work before the next picture once it is set.
 
     Raises:
-        RequestError: the model does not tell which part of the image its features belong to.
+        RequestError: the model does not tell which part of the image its features belong to, or
+            it was cancelled.
     """
     options = options or GenerationOptions()
-    pictures = (first, aligned_image(first, second, comparison), recompressed(first))
-    seen = [vision_features(engine, each, options) for each in pictures]
+    seen: list[VisionFeatures] = []
+    for picture in (first, aligned_image(first, second, comparison), recompressed(first)):
+        stop_if(cancel)
+        seen.append(vision_features(engine, picture, options))
     shapes = {tuple(array.shape for array in each.arrays) for each in seen}
     if len(shapes) > 1 or any(a.tiles != b.tiles for a, b in pairwise(seen)):
         raise RequestError("features_unplaced")
@@ -139,6 +147,34 @@ def look(
         ),
         float(numpy.quantile(numpy.concatenate(noise), FLOOR_QUANTILE)),
     )
+
+
+def feature_heat(difference: FeatureDifference, size: Size, original: Size) -> ndarray:
+    """The distances as a picture: how far above what recompression does.
+
+    Args:
+        size: (width, height) of the picture.
+        original: (width, height) of the first image, in whose pixels tiles are told.
+
+    Returns:
+        float32 (height, width): 0 up to the floor, 1 for unrelated features; where tiles lie on
+        each other, the larger.
+    """
+    width, height = size
+    heat = numpy.zeros((height, width), numpy.float32)
+    across, down = width / original[0], height / original[1]
+    for tile, distances in zip(difference.tiles, difference.distances, strict=True):
+        left, top, right, bottom = tile.box
+        columns = (numpy.arange(width) + 0.5) / across  # in pixels of the original
+        rows = (numpy.arange(height) + 0.5) / down
+        inside = numpy.outer((rows >= top) & (rows < bottom), (columns >= left) & (columns < right))
+        column = numpy.floor((columns - left) / (right - left) * tile.columns).astype(int)
+        row = numpy.floor((rows - top) / (bottom - top) * tile.rows).astype(int)
+        row, column = row.clip(0, tile.rows - 1), column.clip(0, tile.columns - 1)
+        beyond = (distances - difference.floor) / max(1 - difference.floor, 1e-6)
+        laid = beyond.clip(0, 1)[numpy.ix_(row, column)]  # (height, width)
+        heat = numpy.where(inside, numpy.maximum(heat, laid), heat)
+    return heat.astype(numpy.float32)
 
 
 def marked(comparison: Comparison, difference: FeatureDifference) -> Comparison:
@@ -166,21 +202,21 @@ def aligned_image(first: Image, second: Image, comparison: Comparison) -> Image:
         under = plain(first.pixels)
         mode = "RGBA" if "RGBA" in (under.mode, laid.mode) else "RGB"
         laid = pillow.composite(laid.convert(mode), under.convert(mode), where)
-    return _reopened(laid, "TIFF", second.name)
+    return reopened(laid, "TIFF", second.name)
 
 
 def recompressed(image: Image) -> Image:
     """The image after a JPEG of `FLOOR_QUALITY`, laid on white and with its opacity as it was."""
     pixels = plain(image.pixels)
     if pixels.mode == "RGB":
-        return _reopened(pixels, "JPEG", image.name)
+        return reopened(pixels, "JPEG", image.name)
     opacity = pixels.getchannel("A")
-    opaque = _reopened(pixels.convert("RGB"), "JPEG", image.name).pixels
+    opaque = reopened(pixels.convert("RGB"), "JPEG", image.name).pixels
     opaque.putalpha(opacity)
-    return _reopened(opaque, "TIFF", image.name)
+    return reopened(opaque, "TIFF", image.name)
 
 
-def _reopened(pixels: Pixels, form: str, name: str) -> Image:
+def reopened(pixels: Pixels, form: Literal["JPEG", "TIFF"], name: str) -> Image:
     """Pixels made here, through the door that all pixels come by."""
     file = io.BytesIO()
     pixels.save(file, form, **({"quality": FLOOR_QUALITY} if form == "JPEG" else {}))

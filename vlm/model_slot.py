@@ -7,14 +7,15 @@ before any model is. Conversations hold this place, not a model, so none is lost
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 from vlm.backend import (
     Backend,
     Capabilities,
     Event,
     Finished,
+    Forgetful,
     ImageLayout,
     Progress,
     Report,
@@ -26,12 +27,13 @@ from vlm.explanation import ExplainMethod, Explains, Explanation
 from vlm.inspection import Inspection, Inspects
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
-from vlm.settings import Settings
+from vlm.settings import Settings, model_names
 
 Prepare = Callable[[Settings, Report, threading.Event], None]
 """What can be done while another model still answers: looking, downloading. Raises VLMError."""
 Open = Callable[[Settings, Report, threading.Event], Backend]
 """Loads a model; the event asks it to end early, by any exception or with a result to drop."""
+Form = TypeVar("Form")
 State = Literal["idle", "loading", "ready", "failed"]
 
 
@@ -144,10 +146,14 @@ class ModelSlot:
                 raise RequestError("already_loading")
             return self._begin(settings)
 
-    def cancel(self) -> None:
-        """Ends the loading that is under way, if any, at its next step; returns at once."""
+    def cancel(self, loading: Loading | None = None) -> None:
+        """Ends the loading that is under way, if any, at its next step; returns at once.
+
+        Args:
+            loading: the one that is meant, where no other may be ended; None: any.
+        """
         with self._changed:
-            if self._loading is not None:
+            if self._loading is not None and loading in (None, self._loading):
                 self._loading.cancel.set()
                 self._changed.notify_all()
 
@@ -290,9 +296,20 @@ class ModelSlot:
         return self._backend is not None and not self._exchanging
 
     def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions,
+        cancel: threading.Event,
+        only: Settings | None = None,
     ) -> Iterator[Event]:
-        """See `Backend.stream`; says "loading" while no model is there."""
+        """See `Backend.stream`; says "loading" while no model is there.
+
+        Args:
+            only: the settings of the model that is meant; no other one may answer.
+
+        Raises:
+            RequestError: somebody has put another model here meanwhile.
+        """
         backend, said = self._take(0), False
         while backend is None:
             if cancel.is_set():
@@ -303,7 +320,19 @@ class ModelSlot:
                 said = True
             backend = self._take(0.1)
         with self._used(backend):
-            yield from backend.stream(messages, options, cancel)
+            if only is not None and only != self.settings:  # it stays as long as it is used
+                raise RequestError("model_changed", name=backend.capabilities().name)
+            for event in backend.stream(messages, options, cancel):
+                if isinstance(event, Finished):
+                    details = self.able.details if self.able else ()
+                    event = replace(event, model=model_names(self.settings, details))
+                yield event
+
+    def forget(self) -> bool:
+        """See `Forgetful.forget`; False too while an answer is being written."""
+        with self._changed:
+            idle = self._there and self._users == 0
+            return idle and isinstance(self._backend, Forgetful) and self._backend.forget()
 
     def opened(self) -> Backend:
         """The model that is there, waiting for it if need be. Raises why there is none."""
@@ -316,6 +345,13 @@ class ModelSlot:
         while backend is None:
             backend = self._take(None)
         with self._used(backend):
+            yield backend
+
+    @contextlib.contextmanager
+    def _that_is(self, form: type[Form]) -> Iterator[Form]:
+        with self._in_use() as backend:
+            if not isinstance(backend, form):
+                raise RequestError("no_trace", name=backend.capabilities().name)
             yield backend
 
     def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
@@ -334,22 +370,14 @@ class ModelSlot:
         Raises:
             RequestError: the model runs elsewhere and shows only its answers.
         """
-        with self._in_use() as backend:
-            if not isinstance(backend, Traces):
-                raise RequestError("no_trace", name=backend.capabilities().name)
+        with self._that_is(Traces) as backend:
             yield from backend.trace(messages, options, cancel)
 
     def inspect(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
     ) -> Iterator[Event | Inspection]:
-        """See `Inspects.inspect`; waits until a model is there.
-
-        Raises:
-            RequestError: the model runs elsewhere and shows only its answers.
-        """
-        with self._in_use() as backend:
-            if not isinstance(backend, Inspects):
-                raise RequestError("no_trace", name=backend.capabilities().name)
+        """See `Inspects.inspect`; waits and raises as `trace` does."""
+        with self._that_is(Inspects) as backend:
             yield from backend.inspect(messages, options, cancel)
 
     def explain(
@@ -361,14 +389,8 @@ class ModelSlot:
         cancel: threading.Event | None = None,
         tell: Callable[[Event], None] | None = None,
     ) -> Explanation:
-        """See `Explains.explain`; waits until a model is there.
-
-        Raises:
-            RequestError: the model runs elsewhere and shows only its answers.
-        """
-        with self._in_use() as backend:
-            if not isinstance(backend, Explains):
-                raise RequestError("no_trace", name=backend.capabilities().name)
+        """See `Explains.explain`; waits and raises as `trace` does."""
+        with self._that_is(Explains) as backend:
             return backend.explain(messages, answer, options, method, cancel, tell)
 
     def capabilities(self) -> Capabilities:

@@ -9,15 +9,26 @@ from collections.abc import Mapping
 
 from vlm.errors import VLMError, set_lookup
 from vlm.words.chat import CHAT
+from vlm.words.compare import COMPARE
 from vlm.words.errors import ERRORS
 from vlm.words.inspect import INSPECT
 from vlm.words.models import MODELS
 from vlm.words.page import PAGE
 from vlm.words.terminal import TERMINAL
+from vlm.words.versus import VERSUS
 
 LANGUAGES = {"en": "English", "zh": "简体中文"}
 
-TABLE: Mapping[str, tuple[str, str]] = {**PAGE, **CHAT, **MODELS, **INSPECT, **TERMINAL, **ERRORS}
+TABLE: Mapping[str, tuple[str, str]] = {
+    **PAGE,
+    **CHAT,
+    **COMPARE,
+    **INSPECT,
+    **MODELS,
+    **VERSUS,
+    **TERMINAL,
+    **ERRORS,
+}
 
 
 def say(key: str, language: str = "en", /, **facts: object) -> str:

@@ -1,4 +1,4 @@
-"""`/chat` for programs, through gradio_client, and what the server gives to nobody."""
+"""`/chat` and `/compare` for programs by gradio_client; what the server gives to nobody."""
 
 import base64
 import threading
@@ -8,7 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from tests.support.fakes import photo_bytes
+from tests.support.fakes import photo, photo_bytes
 from vlm.errors import RequestError
 from vlm.messages import Image, Text
 
@@ -108,10 +108,60 @@ def test_a_cancelled_job_stops_the_backend(serve):
     assert served.backend.asked[0].cancel.wait(15)
 
 
+@pytest.fixture
+def changed(tmp_path):
+    """The same photo in a file, with a part of it painted over."""
+    path = tmp_path / "changed.png"
+    edited = photo(size=(200, 150)).pixels.copy()
+    edited.paste((255, 0, 255), (20, 20, 80, 70))
+    edited.save(path)
+    return handle_file(path)
+
+
+@pytest.fixture
+def unchanged(tmp_path):
+    path = tmp_path / "unchanged.png"
+    photo(size=(200, 150)).pixels.save(path)
+    return handle_file(path)
+
+
+def test_pictures_are_compared_and_asked_about(serve, unchanged, changed):
+    served = serve("It is pink.")
+    client = Client(served.address, verbose=False)
+    told = client.predict([unchanged, changed], "What changed?", True, True, api_name="/compare")
+    (pair,) = told["pairs"]
+    assert (pair["first"], pair["second"]) == (1, 2)
+    assert pair["alignment"]["state"] == "same_frame"
+    assert 0.05 < pair["changed_share"] < 0.2
+    (region,) = pair["regions"]
+    assert region["box"] == pytest.approx([20, 20, 80, 70], abs=4)
+    assert told["answer"] == "It is pink."
+    assert told["asked"] == {"together": True, "parts": [], "unjoined": None}
+    assert len(served.backend.asked[0].messages[-1].images) == 4  # two crops
+
+
+def test_a_comparison_needs_no_question_and_takes_more_than_two(serve, unchanged, changed):
+    served = serve("Never.")
+    client = Client(served.address, verbose=False)
+    files = [unchanged, changed, unchanged]
+    told = client.predict(files, "", False, False, api_name="/compare")
+    assert [pair["second"] for pair in told["pairs"]] == [2, 3]
+    assert told["pairs"][0]["alignment"]["state"] == "not_asked"
+    assert told["pairs"][1]["regions"] == []
+    assert (told["answer"], told["asked"], served.backend.asked) == (None, None, [])
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "two are needed"), (9, "at most 8")])
+def test_too_few_or_too_many_pictures_get_a_sentence(serve, unchanged, count, words):
+    client = Client(serve("Never.").address, verbose=False)
+    with pytest.raises(AppError, match=words):
+        client.predict([unchanged] * count, "", False, True, api_name="/compare")
+
+
 def test_only_the_documented_endpoints_are_public(serve):
     for hosted, names in (
-        (False, ["/chat", "/inspect", "/models", "/load"]),
-        (True, ["/chat", "/inspect", "/models"]),
+        (False, ["/chat", "/compare", "/inspect", "/models", "/load"]),
+        (True, ["/chat", "/compare", "/inspect", "/models"]),
     ):
         client = Client(serve(hosted=hosted).address, verbose=False)
         endpoints = client.view_api(return_format="dict")

@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -57,7 +56,7 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     if arguments.out is not None:
         _write(Path(arguments.out), first, found)
     if arguments.json:
-        print(json.dumps(_as_json(found)))
+        print(json.dumps(found.to_json()))
     else:
         print("\n".join(_lines(found, language)))
     return 0
@@ -103,27 +102,6 @@ def _write(folder: Path, first: Image, found: "Comparison") -> None:
     except (OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or str(error)
         raise RequestError("folder_not_writable", folder=str(folder), detail=detail) from error
-
-
-def _as_json(found: "Comparison") -> dict:
-    """The figures, in numbers that JSON can hold."""
-    alignment = found.alignment
-    return {
-        "alignment": {
-            "state": alignment.state,
-            "method": alignment.method,
-            "agreement": alignment.agreement,
-            "rotation": alignment.rotation,
-            "scale": alignment.scale,
-            "shift": list(alignment.shift),
-            "matrix": alignment.matrix.tolist(),
-        },
-        "similarity": found.similarity,
-        "changed_share": found.changed_share,
-        "overlap": found.overlap,
-        "brightness": found.brightness,
-        "regions": [{**asdict(region), "box": list(region.box)} for region in found.regions],
-    }
 
 
 def _lines(found: "Comparison", language: str) -> Iterable[str]:

@@ -8,13 +8,14 @@ import gradio as gr
 
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
-from vlm.ui import chat_panel, frame, inspect_panel, look, models_panel
+from vlm.ui import chat_panel, compare_panel, frame, inspect_panel, look, models_panel
 from vlm.ui.context import Context
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
 PANELS: dict[str, Callable[[Context], None]] = {
     "chat": chat_panel.build,
+    "compare": compare_panel.build,
     "inspect": inspect_panel.build,
     "models": models_panel.build,
 }

@@ -4,7 +4,7 @@ In: the session and a language. Out: HTML and rows; nothing here changes anythin
 """
 
 import html
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,7 +15,7 @@ from vlm.errors import VLMError
 from vlm.markup import readable, split_thinking, without_pictures
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
-from vlm.report import context_words, end_words, figures, progress_words
+from vlm.report import Figure, context_words, end_words, figures, progress_words
 from vlm.strings import error_text, say
 from vlm.ui.context import Visit, action_button, copy_button, send_button
 from vlm.ui.drawer import problem_words
@@ -140,14 +140,25 @@ def _html(markup: str) -> gr.HTML:
 
 
 def _question_bar(session: ChatSession, index: int, language: str) -> list[gr.HTML]:
-    """Edit, under a question; the buttons of the last turn stand below the box."""
+    """Compare and Edit, under a question; the last turn has its buttons below the box."""
     parts = []
     if index < session.dropped:
         parts.append(f'<span class="ended">{say("turn.dropped", language)}</span>')
+    images = session.turns[index].question.images
+    if images:
+        parts.append(compare_button(images, language))
     if index < len(session.turns) - 1:
         label = say("turn.edit", language, number=index + 1)
         parts.append(action_button("edit", say("button.edit", language), label, turn=index))
     return [_html(f'<div class="bar">{"".join(parts)}</div>')] if parts else []
+
+
+def compare_button(images: Sequence[Image], language: str) -> str:
+    """Takes images to the Compare tab; empty without one."""
+    if not images:
+        return ""
+    label = say("pair.send.one" if len(images) == 1 else "pair.send.label", language)
+    return send_button("compare", images, say("pair.send", language), label)
 
 
 def _answer_bar(session: ChatSession, index: int, turn: Turn, language: str) -> gr.HTML:
@@ -178,24 +189,26 @@ def stats(turn: Turn | None, command: str, note: str, language: str) -> str:
     """The numbers of an answer, each explained, and a button that copies how to get it again.
 
     Args:
-        command: the shell command line.
+        command: the shell command line; empty for none.
         note: what to know about it.
     """
     if turn is None:
         return ""
-    drawn = [
+    drawn = map(explained, figures(turn.finished, turn.options.seed, language))
+    again = ""
+    if command:
+        done = note or say("stats.reproduce.done", language)
+        again = copy_button(command, say("stats.reproduce", language), done, "reproduce")
+    return f'<div class="stats" role="group">{" · ".join(drawn)} {again}</div>'
+
+
+def explained(figure: Figure) -> str:
+    """A number that says what it means when it is pointed at or has the focus."""
+    return (
         f'<span class="figure" tabindex="0" data-why="{html.escape(figure.why, quote=True)}" '
         f'role="note" aria-label="{html.escape(f"{figure.value}. {figure.why}", quote=True)}">'
         f"{html.escape(figure.value)}</span>"
-        for figure in figures(turn.finished, turn.options.seed, language)
-    ]
-    again = copy_button(
-        command,
-        say("stats.reproduce", language),
-        note or say("stats.reproduce.done", language),
-        "reproduce",
     )
-    return f'<div class="stats" role="group">{" · ".join(drawn)} {again}</div>'
 
 
 def meter(session: ChatSession, limit: int | None, draft_tokens: int, language: str) -> str:
@@ -279,6 +292,7 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
 ANSWER_ERRORS = (
     "out_of_memory",
     "out_of_memory_answer",
+    "out_of_memory_images",
     "answer_broke_off",
     "model_closed",
     "unexpected",

@@ -23,7 +23,7 @@ from vlm.settings import Settings
 from vlm.strings import error_text, say
 from vlm.ui import chat_view
 from vlm.ui.chat_parts import Parts
-from vlm.ui.chat_view import image_words
+from vlm.ui.chat_view import compare_button, image_words
 from vlm.ui.context import QUIET, Context, Draft, Updates, Visit, action_button, escaped
 from vlm.ui.drawer import chips, problem_words, shortened
 
@@ -272,7 +272,7 @@ def attached(
     layout_of: Callable[[Image], ImageLayout | None],
 ) -> tuple[str, int]:
     """(HTML, visual tokens) of the images in the box: numbered as the model will see them."""
-    chips, tokens = [], 0
+    chips, tokens, opened = [], 0, []
     for number, path in enumerate(paths, 1):
         ways = ""
         try:
@@ -283,11 +283,12 @@ def attached(
             words = escaped(error_text(error, language))
             inside = f'<span class="broken" role="alert">{words}</span>'
         else:
+            opened.append(image)
             layout = layout_of(image)
             tokens += layout.placeholders if layout else 0
             ways = chat_view.inspect_button(number, image, language)
             inside = (
-                f'<img src="{_thumbnail(image)}" alt="">'
+                f'<img src="{thumbnail(image)}" alt="">'
                 f"<figcaption>{escaped(image_words(number, image, layout, language))}</figcaption>"
             )
         chips.append(
@@ -297,6 +298,7 @@ def attached(
     if not chips:
         return "", 0
     label = escaped(say("image.attached", language))
+    chips.append(compare_button(opened, language))
     return f'<div class="strip" role="group" aria-label="{label}">{"".join(chips)}</div>', tokens
 
 
@@ -365,8 +367,8 @@ def _wrong(language: str) -> Callable[[str], str]:
     return lambda words: f'<div class="offer broken"><span>{words}</span> {way}</div>'
 
 
-def _thumbnail(image: Image) -> str:
+def thumbnail(image: Image, side: int = THUMBNAIL_SIDE) -> str:
     """A small copy inside an address, so that the page needs no file for it."""
     file = io.BytesIO()
-    preview(image, THUMBNAIL_SIDE).save(file, "WEBP", quality=80)
+    preview(image, side).save(file, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

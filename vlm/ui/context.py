@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -62,6 +62,19 @@ class Words:
         ]
 
 
+class Room(Protocol):
+    """What a tab keeps for one visit."""
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """Images that it shows, which buttons may send elsewhere."""
+        ...
+
+    def leave(self) -> None:
+        """Stops what runs in it and forgets everything."""
+        ...
+
+
 @dataclass
 class Visit:
     """What belongs to one open page and to nobody else.
@@ -80,8 +93,8 @@ class Visit:
         files: what it has uploaded.
         folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
+        rooms: what other tabs keep, by their names.
         sent: images on their way from one tab to another, by the name of the tab they go to.
-        kept: what a tab remembers for this visit, by the name of the tab.
     """
 
     session: ChatSession
@@ -95,8 +108,8 @@ class Visit:
     layouts: dict[object, ImageLayout] = field(default_factory=dict)
     draft_tokens: int = 0
     drawn: object = None
+    rooms: dict[str, Room] = field(default_factory=dict)
     sent: dict[str, list[Image]] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -139,6 +152,10 @@ class Visit:
             self._opened[path] = image = open_image(path, limits=limits)
         return image
 
+    def put_down(self, path: str) -> None:
+        """Forgets the decoded picture of a file, which `open` would decode again."""
+        self._opened.pop(path, None)
+
     def path(self, image: Image) -> str:
         """A small copy without metadata, for the page. `open` of it gives the picture itself."""
         path = self._previews.get(image.sha256)
@@ -157,8 +174,9 @@ class Visit:
         return path
 
     def known(self, sha256: str) -> Image | None:
-        """A picture of this visit by its digest: in a box or in the conversation."""
-        images = [*self.session.images, *self._opened.copy().values()]
+        """A picture of this visit by its digest: in a box, in the conversation or in a tab."""
+        rooms = [image for room in self.rooms.values() for image in room.images]
+        images = [*self.session.images, *self._opened.copy().values(), *rooms]
         return next((image for image in images if image.sha256 == sha256), None)
 
     def keep_only(self, paths: Sequence[str]) -> None:
@@ -183,6 +201,9 @@ class Visit:
             others: files that other visits use too: equal uploads are stored once.
         """
         self.cancel.set()
+        for room in self.rooms.values():
+            room.leave()
+        self.rooms.clear()
         uploads = Path(get_upload_folder())
         for path in self.files.difference(others):
             if Path(path).is_relative_to(uploads):
@@ -195,7 +216,6 @@ class Visit:
         self._previews.clear()
         self.layouts.clear()
         self.sent.clear()
-        self.kept.clear()
 
 
 Updates = dict[Any, Any]
@@ -238,6 +258,7 @@ class Context:
             ready.
         model_status: the part of the header that says what is loaded.
         tab: the one whose panel is being built.
+        exchanges: events after which another model may be here; everything is refreshed then.
     """
 
     def __init__(
@@ -251,6 +272,7 @@ class Context:
         self.language = gr.State("en")
         self.visit = gr.State(None)
         self.refreshers: list[Refresh] = []
+        self.exchanges: list[Any] = []
         self.model_status: Any = None  # the header is built first, and sets it
         self.tab: Any = None  # the one that is being filled
         self._open: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()

@@ -34,48 +34,74 @@ INFO = {
 }
 """Options whose label already says what the terminal's words say; here is what is left to say."""
 
+SHORT = ("temperature", "top_p", "max_new_tokens", "seed")
+"""The options of a drawer in another tab, where there is less room."""
+
 KNOBS = ("tiles", "pixels", "splitting", "thumbnail", "padding", "cropping", "numbering")
 COUNTED = ("tiles", "pixels")
 WHOLE = {"top_k", "max_new_tokens", "min_new_tokens", "num_beams", "seed", *COUNTED}
 
 
 class Drawer:
-    """The fields of the drawer. `controls` are its inputs, in the order `options` takes them."""
+    """The fields of the drawer. `controls` are its inputs, in the order `options` takes them.
 
-    def __init__(self, context: Context) -> None:
+    Args:
+        prefix: of the ids of its fields, where it is not the one of the Chat tab; that one alone
+            has every option.
+    """
+
+    def __init__(self, context: Context, prefix: str = "") -> None:
         self.context = context
+        self.prefix = prefix
         words = context.words
-        self.problem = gr.HTML(elem_id="settings-problem", elem_classes="strip-holder")
+        self.problem = self._strip("settings-problem")
         self.system_prompt = words.add(
-            gr.Textbox(elem_id="system-prompt", lines=2, max_lines=8),
+            gr.Textbox(elem_id=f"{prefix}system-prompt", lines=2, max_lines=8),
             label="option.system_prompt.label",
             placeholder="option.system_prompt.placeholder",
         )
-        words.add(gr.Markdown(elem_classes="heading"), value="settings.answer")
+        if not prefix:
+            words.add(gr.Markdown(elem_classes="heading"), value="settings.answer")
         words.add(gr.Markdown(elem_classes="quiet"), value="settings.empty")
-        self.presets = gr.HTML(elem_id="answer-presets", elem_classes="strip-holder", padding=False)
+        self.presets = self._strip("answer-presets")
         with gr.Row(elem_classes="fields"):
-            self.numbers = {name: self._number(name) for name in NUMBERS}
-        self.stop = words.add(
-            gr.Textbox(elem_id="stop-texts", lines=1, max_lines=4),
-            label="option.stop.label",
-            info="option.stop.info",
-        )
+            self.numbers = {name: self._number(name) for name in (SHORT if prefix else NUMBERS)}
+        self.stop = None if prefix else self._stop()
+        self.kv_cache = None if prefix else self._kv_cache()
         words.add(gr.Markdown(elem_classes="heading"), value="settings.images")
-        with gr.Column(elem_id="image-detail"):
+        with gr.Column(elem_id=f"{prefix}image-detail"):
             self.image_note = gr.HTML(elem_classes="strip-holder quiet", padding=False)
             self.knobs = {name: self._knob(name) for name in KNOBS}
         self.controls: list[Any] = [
             self.system_prompt,
             *self.numbers.values(),
-            self.stop,
+            *([self.stop] if self.stop else []),
             *self.knobs.values(),
+            *([self.kv_cache] if self.kv_cache else []),
         ]
+
+    def _strip(self, name: str) -> gr.HTML:
+        id = f"{self.prefix}{name}"
+        return gr.HTML(elem_id=id, elem_classes="strip-holder", padding=False)
+
+    def _stop(self) -> gr.Textbox:
+        return self.context.words.add(
+            gr.Textbox(elem_id="stop-texts", lines=1, max_lines=4),
+            label="option.stop.label",
+            info="option.stop.info",
+        )
+
+    def _kv_cache(self) -> gr.Dropdown:
+        return self.context.words.add(
+            gr.Dropdown([("", "default")], value="default", elem_id="kv-cache", visible=False),
+            label="option.kv_cache_bits.label",
+            info="option.kv_cache_bits.info",
+        )
 
     def _number(self, name: str) -> gr.Textbox:
         # A field of text, as one of numbers cannot be empty from the start.
         field = gr.Textbox(
-            elem_id=NUMBERS[name],
+            elem_id=f"{self.prefix}{NUMBERS[name]}",
             max_lines=1,
             min_width=120,
             html_attributes=gr.InputHTMLAttributes(autocorrect="off", spellcheck=False),
@@ -84,7 +110,7 @@ class Drawer:
         return self.context.words.add(field, label=f"option.{name}.label", info=info)
 
     def _knob(self, name: str) -> Any:
-        id = f"image-{name}"
+        id = f"{self.prefix}image-{name}"
         if name in COUNTED:
             control: Any = gr.Textbox(elem_id=id, max_lines=1, visible=False)
         else:
@@ -106,10 +132,10 @@ class Drawer:
         """(system prompt, the options that mean something, what is wrong with the others)."""
         given = dict(zip(self.names, values, strict=True))
         system_prompt = (given.pop("system_prompt") or "").strip()
-        stops = tuple(line for line in (given.pop("stop") or "").split("\n") if line)
+        stops = tuple(line for line in (given.pop("stop", "") or "").split("\n") if line)
         numbers: dict[str, Any] = {}
         wrong: list[RequestError] = []
-        for name in (*NUMBERS, *COUNTED):
+        for name in (*self.numbers, *COUNTED):
             try:
                 if _filled(given[name]):
                     numbers[name] = _number(name, given[name])
@@ -121,6 +147,8 @@ class Drawer:
             if name not in COUNTED and given[name] in ("on", "off")
         }
         detail |= {name: numbers.pop(name) for name in COUNTED if name in numbers}
+        if given.get("kv_cache_bits") not in ("", None, "default"):
+            numbers["kv_cache_bits"] = int(given["kv_cache_bits"])
         return system_prompt, GenerationOptions(**numbers, stop=stops, image_detail=detail), wrong
 
     def show_defaults(self, able: Capabilities, language: str) -> dict[Any, Any]:
@@ -134,19 +162,24 @@ class Drawer:
             updates[control] = _knob_update(known.get(name), language)
         note = "" if known else f"<p>{say('knob.none', language)}</p>"
         updates[self.image_note] = note
-        updates[self.presets] = preset_row(able.presets, language)
+        if self.kv_cache:
+            updates[self.kv_cache] = _kv_cache_update(able.kv_cache_bits, language)
+        updates[self.presets] = "" if self.prefix else preset_row(able.presets, language)
         return updates
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of everything that `reset` can reset."""
-        return ("system_prompt", *NUMBERS, "stop", *KNOBS)
+        stop = ("stop",) if self.stop else ()
+        cache = ("kv_cache_bits",) if self.kv_cache else ()
+        return ("system_prompt", *self.numbers, *stop, *KNOBS, *cache)
 
     @property
     def outputs(self) -> list[Any]:
         """What `show_defaults` updates, and where wrong numbers are told."""
         told = (self.image_note, self.presets, self.problem)
-        return [*self.numbers.values(), *self.knobs.values(), *told]
+        cache = [self.kv_cache] if self.kv_cache else []
+        return [*self.numbers.values(), *self.knobs.values(), *cache, *told]
 
     def fill(self, name: str, presets: Sequence[Preset]) -> dict[Any, Any]:
         """The fields of the options that a preset sets, with its values; the others stay.
@@ -166,8 +199,19 @@ class Drawer:
         """The field of an option as it was at first."""
         if name not in self.names:
             raise RequestError("option_unknown", got=name, known=", ".join(self.names))
-        switch = name in KNOBS and name not in COUNTED
-        return {self.controls[self.names.index(name)]: "default" if switch else ""}
+        chosen = name == "kv_cache_bits" or (name in KNOBS and name not in COUNTED)
+        return {self.controls[self.names.index(name)]: "default" if chosen else ""}
+
+    def changed(
+        self, values: Sequence[Any], changes: Mapping[str, str]
+    ) -> tuple[list[Any], dict[Any, Any]]:
+        """(`controls` as they stand with other values in some fields, updates of these fields)."""
+        after, updates = list(values), {}
+        for name, value in changes.items():
+            place = self.names.index(name)
+            after[place] = value
+            updates[self.controls[place]] = gr.update(value=value)
+        return after, updates
 
 
 def preset_row(presets: Sequence[Preset], language: str) -> str:
@@ -190,6 +234,8 @@ def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
     }
     if options.stop:
         changed["stop"] = " ".join(repr(stop) for stop in options.stop)
+    if options.kv_cache_bits is not None:
+        changed["kv_cache_bits"] = say(f"kv_cache.{options.kv_cache_bits}", language)
     if system_prompt:
         changed["system_prompt"] = shortened(system_prompt)
     buttons = [
@@ -248,6 +294,15 @@ def _default_words(name: str, defaults: Mapping[str, object], language: str) -> 
         return say("option.default.unknown", language)
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return say("option.default", language, value=shown)
+
+
+def _kv_cache_update(accepted: Sequence[int], language: str) -> Any:
+    """The choices where there is one; a model without it takes the choice back."""
+    if len(accepted) < 2:
+        return gr.update(visible=False, value="default")
+    usual = say("option.default", language, value=say(f"kv_cache.{accepted[0]}", language))
+    others = [(say(f"kv_cache.{bits}", language), str(bits)) for bits in accepted[1:]]
+    return gr.update(visible=True, choices=[(usual, "default"), *others])
 
 
 def _knob_update(knob: ImageKnob | None, language: str) -> Any:

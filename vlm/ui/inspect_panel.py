@@ -58,6 +58,16 @@ class Looking:
     cancel: threading.Event = field(default_factory=threading.Event)
     running: bool = False
 
+    @property
+    def images(self) -> list[Image]:
+        """See `vlm.ui.context.Room`."""
+        return [self.image] if self.image is not None else []
+
+    def leave(self) -> None:
+        """See `vlm.ui.context.Room`."""
+        self.cancel.set()
+        self.image = self.layout = self.found = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
@@ -270,7 +280,7 @@ class InspectPanel:
         """Another image or model: how it is cut up is known at once, the rest by a run."""
         looking = self._of(visit)
         looking.cancel.set()
-        looking = visit.kept["inspect"] = Looking(image=image)
+        looking = visit.rooms["inspect"] = Looking(image=image)
         error: Exception | None = None
         try:
             if model in ("", LOADED):
@@ -282,7 +292,9 @@ class InspectPanel:
         return {**self._drawn(looking, language), **self._failed(error, language)}
 
     def _of(self, visit: Visit) -> Looking:
-        return visit.kept.setdefault("inspect", Looking())
+        kept = visit.rooms.setdefault("inspect", Looking())
+        assert isinstance(kept, Looking)
+        return kept
 
     # ---- what is shown ----
 

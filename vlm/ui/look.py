@@ -16,13 +16,13 @@ HEAD = """
 <meta name="referrer" content="no-referrer">
 """
 
-SCRIPTS = ("page.js", "inspect.js")
-"""Of the folder of assets: what the page does by itself, and the lights of one tab."""
+SCRIPTS = ("page.js", "compare.js", "inspect.js")
+"""Files in assets, in the order in which they run."""
 
 
 def head(assets: Path) -> str:
     """What stands in the head of the page: its policy, and the scripts of the page itself."""
-    scripts = ((assets / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    scripts = [(assets / name).read_text(encoding="utf-8") for name in SCRIPTS]
     return HEAD + "".join(f"<script>\n{script}</script>\n" for script in scripts)
 
 

@@ -315,10 +315,35 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "load the model in 4 bits.",
         "回答时内存不足。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
     ),
+    "error.out_of_memory_explain": (
+        "Memory ran out while looking at where the model looked; {free:.1f} GB are free now. Use "
+        "fewer or smaller images or a shorter answer, or load the model in 4 bits.",
+        "查看模型看了哪里时内存不足；现有 {free:.1f} GB 可用。"
+        "请减少或缩小图片、缩短回答，或以 4 位加载模型。",
+    ),
     "error.out_of_memory_answer": (
-        "Memory ran out while answering; {free:.1f} GB are free now. Use fewer or smaller images, "
-        "a shorter conversation, or load the model in 4 bits.",
-        "回答时内存不足，现有 {free:.1f} GB 可用。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
+        "Memory ran out while answering a prompt of {tokens} tokens with {images} image(s) and an "
+        "answer of up to {room} tokens; {free:.1f} GB are free now. Use fewer or smaller images, a "
+        "shorter conversation or answer, or load the model in 4 bits.",
+        "回答时内存不足：提示共 {tokens} 词元，含 {images} 张图片，回答最多 {room} 词元；"
+        "现有 {free:.1f} GB 可用。请减少或缩小图片、缩短对话或回答，或以 4 位加载模型。",
+    ),
+    "error.out_of_memory_images": (
+        "Memory ran out while preparing {images} image(s), the largest of {width} × {height} "
+        "pixels; {free:.1f} GB are free now. Use fewer or smaller images.",
+        "准备 {images} 张图片时内存不足，最大的一张为 {width} × {height} 像素；"
+        "现有 {free:.1f} GB 可用。请减少或缩小图片。",
+    ),
+    "error.kv_cache_not_here": (
+        "This model cannot keep its context in {got} bits here, only in: {known}. It has sliding "
+        "windows or states of another kind, or the device has no such numbers. Leave the option "
+        "empty.",
+        "此模型在本机无法以 {got} 位保存上下文，只能用：{known}。它带有滑动窗口或其他类型的状态，"
+        "或设备不支持这种数值。请不要设置此选项。",
+    ),
+    "error.option_choice": (
+        "{name} is {got}; it must be one of: {accepted}.",
+        "{name} 的值是 {got}，应为以下之一：{accepted}。",
     ),
     "error.history_form": (
         "The history is not a list of messages with role and content (at: {got}). Send "
@@ -779,6 +804,14 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "error.compare_two_images": (
         "{got} images were given, and two are compared. Name two files or https addresses.",
         "给出了 {got} 张图片，而比较需要两张。请给出两个文件或 https 地址。",
+    ),
+    "error.empty_question": (
+        "There is no question. Write what you want to know about the pictures.",
+        "没有问题。请写下您想了解的内容。",
+    ),
+    "error.compare_needs_two": (
+        "{got} picture(s) are here, and two are needed to compare. Add another one.",
+        "现有 {got} 张图片，比较需要两张。请再添加一张。",
     ),
     "error.check_has_images": (
         "Images or a folder were given, but --check makes its own pairs and prints a table. Leave "

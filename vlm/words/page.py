@@ -14,6 +14,7 @@ PAGE: Mapping[str, tuple[str, str]] = {
     "app.language": ("Language · 语言", "Language · 语言"),
     "app.theme": ("Light / dark", "浅色 / 深色"),
     "tab.chat": ("Chat", "对话"),
+    "tab.compare": ("Compare", "比较"),
     "model.loading": ("Loading {name} …", "正在加载 {name} …"),
     "model.failed": ("{name} could not be loaded", "{name} 加载失败"),
     "chat.label": ("Conversation", "对话内容"),

@@ -125,6 +125,7 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "could not align: they do not seem to show the same; compared as they are",
         "无法对齐：两张图片似乎不是同一内容；按原样比较",
     ),
+    "compare.not_asked": ("compared as they are", "按原样比较"),
     "compare.similarity": ("structural similarity: {value}", "结构相似度：{value}"),
     "compare.changed": (
         "changed: {share} % of the pixels, in {count} regions",
@@ -378,6 +379,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.top_k": ("keep so many of the likeliest tokens", "保留最可能的若干词元"),
     "option.repetition_penalty": ("above 1: repeat less", "大于 1 时减少重复"),
     "option.num_beams": ("search so many answers at once", "同时搜索的答案数"),
+    "option.kv_cache_bits": (
+        "keep the context in 8 bits: half its memory, not for every model",
+        "以 8 位保存上下文：占用减半，并非所有模型都支持",
+    ),
     "option.max_new_tokens": ("longest answer, in tokens", "回答的最大词元数"),
     "option.min_new_tokens": ("shortest answer, in tokens", "回答的最小词元数"),
     "option.stop": ("end before this text (may be repeated)", "遇到此文本前结束（可多次给出）"),

@@ -1,0 +1,236 @@
+"""What is drawn of a comparison, as HTML, and what the room of a visit keeps."""
+
+import threading
+from dataclasses import replace
+
+import numpy
+import pytest
+
+from tests.support.fakes import photo
+from vlm.alignment import Alignment
+from vlm.backend import Finished, Progress
+from vlm.chat import Turn
+from vlm.compare import Region, compare
+from vlm.compare_ask import Part, Plan, Reply
+from vlm.errors import RequestError
+from vlm.messages import user_message
+from vlm.options import GenerationOptions
+from vlm.strings import TABLE
+from vlm.ui import compare_answer, compare_view
+from vlm.ui.compare_examples import PAIRS, example_pair
+from vlm.ui.compare_panel import SECTIONS
+from vlm.ui.compare_room import KEPT_RESULTS, Result, Room, compared, staged
+from vlm.ui.compare_view import Pair
+from vlm.ui.look import head
+
+IMAGES = [photo(seed=seed, size=(300, 150)) for seed in range(4)]
+FOUND = compare(IMAGES[0], IMAGES[0])
+PICTURES = {"first": "a", "second": "b", "heat": "c"}
+
+
+def pair(**changes: object) -> Pair:
+    return Pair((1, 2), (IMAGES[0], IMAGES[1]), replace(FOUND, **changes), PICTURES)
+
+
+def turned(degrees: float = 0.0, scale: float = 1.0, shift: float = 0.0) -> Alignment:
+    """About the middle of 300 x 150 pixels."""
+    angle = numpy.radians(degrees)
+    turn = scale * numpy.array(
+        [[numpy.cos(angle), -numpy.sin(angle)], [numpy.sin(angle), numpy.cos(angle)]]
+    )
+    middle = numpy.array([150, 75])
+    matrix = numpy.eye(3)
+    matrix[:2, :2] = turn
+    matrix[:2, 2] = middle - turn @ middle + (shift, 0)
+    return Alignment("aligned", matrix)
+
+
+@pytest.mark.parametrize(
+    ("alignment", "words"),
+    [
+        (turned(2.9, 0.96, 12), "turned by 2.9° clockwise, 4.0 % smaller, moved by 12 px"),
+        (turned(-1.5), "turned by 1.5° anticlockwise"),
+        (turned(scale=1.1), "10.0 % larger"),
+        (turned(shift=0.4), "moved by less than a pixel"),
+        (Alignment("failed", numpy.eye(3)), "Could not be aligned: they do not seem"),
+        (Alignment("no_detail", numpy.eye(3)), "Could not be aligned: there is too little"),
+        (Alignment("not_asked", numpy.eye(3)), "Not aligned, as you chose"),
+        (Alignment("same_frame", numpy.eye(3)), "the same frame"),
+    ],
+)
+def test_the_alignment_in_words(alignment, words):
+    said = compare_view.alignment_words(pair(alignment=alignment), "en")
+    assert words in said
+    assert "{" not in compare_view.alignment_words(pair(alignment=alignment), "zh")
+
+
+@pytest.mark.parametrize(
+    ("box", "place"),
+    [
+        ((0, 0, 10, 10), "upper left"),
+        ((140, 70, 160, 80), "middle"),
+        ((290, 140, 300, 150), "lower right"),
+        ((140, 0, 160, 10), "top"),
+        ((300, 150, 300, 150), "lower right"),
+    ],
+)
+def test_where_a_region_is(box, place):
+    assert compare_view.place_words(Region(1, box, 0.1, 9.0), (300, 150), "en") == place
+
+
+def test_figures_and_regions_beside_the_pictures():
+    regions = (
+        Region(1, (0, 0, 60, 30), 0.04, 9.0, 0.5, False),
+        Region(2, (200, 100, 300, 150), 0.02, 9.0, 0.1, True),
+    )
+    drawn = compare_view.side(pair(regions=regions, similarity=0.8765, changed_share=0.061), "en")
+    for words in ("0.876", "6.1 %", "60 × 30 px", "4.0 %", "upper left", "lower right"):
+        assert words in drawn
+    assert drawn.count("can hardly see") == 1
+    assert 'data-region="2" data-hardly="true"' in drawn
+    boxes = compare_view.viewer(pair(regions=regions), "en")
+    assert "left: 66.667%; top: 66.667%; width: 33.333%; height: 33.333%" in boxes
+    assert boxes.count('class="box"') == 4  # of both panes
+    assert boxes.count('tabindex="-1"') == 2
+
+
+def test_names_of_files_are_escaped():
+    bad = replace(IMAGES[0], name='<img src=x onerror="alert(1)">.png')
+    drawn = compare_view.viewer(Pair((1, 2), (bad, IMAGES[1]), FOUND, PICTURES), "en")
+    drawn += compare_view.strip([bad, bad, bad], (0, 1), "en")
+    drawn += compare_view.waiting_for_second(bad, "en")
+    assert "<img src=x" not in drawn
+
+
+def test_identical_and_unchanged_are_told_apart():
+    same = Pair((1, 2), (IMAGES[0], IMAGES[0]), FOUND, PICTURES)
+    assert compare_view.sentences_of(same, "en") == ["Identical: no pixel differs."]
+    assert any("No change found" in each for each in compare_view.sentences_of(pair(), "en"))
+
+
+def turn(text: str) -> Turn:
+    return Turn(user_message("What?"), text, Finished("stop"), GenerationOptions())
+
+
+def test_an_answer_grows_ends_and_is_stopped():
+    waiting = Reply((Part(None),), waiting=Progress("thinking"))
+    assert "thinking" in compare_answer.answer(waiting, "en")
+    assert compare_answer.answer(waiting, "en", ended=True).count("stopped") == 1
+    assert compare_answer.answer(Reply((Part(None, "A cup."),)), "en") == "A cup."
+    done = Reply((Part(None, "A cup.", turn("A cup.")),))
+    assert compare_answer.answer(done, "en", ended=True) == "A cup."
+    parts = Reply((Part(1, "A."), Part(2, "B.")), unjoined=RequestError("empty_message"))
+    drawn = compare_answer.answer(parts, "en", ended=True)
+    assert "**Picture 1**" in drawn
+    assert "could not be joined" in drawn
+
+
+def test_how_it_was_asked_is_said():
+    assert "one prompt" in compare_answer.how_asked(Plan(True), 3, 0, None, "en")
+    assert "2 of 5" in compare_answer.how_asked(Plan(True, 2), 2, 5, None, "en")
+    assert "1 picture(s)" in compare_answer.how_asked(Plan(False), 2, 0, 1, "en")
+
+
+# ---- the room ----
+
+
+def test_pictures_are_added_chosen_and_removed():
+    room = Room()
+    assert room.pair is None
+    assert room.add(IMAGES[:2], 3) == 0
+    assert room.pair == (IMAGES[0], IMAGES[1])
+    assert room.add(IMAGES[2:], 3) == 1  # one too many
+    assert room.pair == (IMAGES[0], IMAGES[2])
+    room.choose(2, "first")  # it was right: they swap
+    assert room.pair == (IMAGES[2], IMAGES[0])
+    room.choose(1, "second")
+    assert room.pair == (IMAGES[2], IMAGES[1])
+    room.remove(2)
+    assert room.pair == (IMAGES[0], IMAGES[1])
+    room.remove(9)
+    room.remove(0)
+    assert (room.pair, room.images) == (None, [IMAGES[1]])
+
+
+def test_results_are_kept_for_a_few_pairs_and_forgotten_with_the_visit(tmp_path):
+    room = Room()
+    room.add(IMAGES[:2], 8)
+    cancel = threading.Event()
+    result = compared((IMAGES[0], IMAGES[1]), True, tmp_path, lambda stage: None, cancel)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert all(each.startswith("gradio_api/file=") for each in result.pictures.values())
+    room.keep(room.key, result)
+    assert room.result is result
+    for number in range(KEPT_RESULTS):
+        room.keep((number,), Result(FOUND, PICTURES))
+    assert room.result is None
+    running = room.begin()
+    room.leave()
+    assert running.is_set()
+    assert (room.images, room.results) == ([], {})
+
+
+def test_another_comparison_ends_the_one_before():
+    room = Room()
+    first = room.begin()
+    assert not room.begin().is_set()
+    assert first.is_set()
+
+
+def test_work_tells_its_stages_and_can_be_left():
+    def work(told):
+        told("one")
+        told("two")
+        return 7
+
+    heard, stages = [], staged(work, threading.Event())
+    try:
+        while True:
+            heard.append(next(stages))
+    except StopIteration as ended:
+        assert (heard, ended.value) == (["one", "two"], 7)
+    cancel, gate = threading.Event(), threading.Event()
+    left = staged(lambda told: (told("begun"), gate.wait(20)), cancel)
+    assert next(left) == "begun"
+    left.close()  # nobody listens any more
+    assert cancel.is_set()
+    gate.set()
+
+
+def test_waiting_ends_at_once_where_the_work_does_not():
+    cancel, gate = threading.Event(), threading.Event()
+    stages = staged(lambda told: gate.wait(20), cancel)
+    threading.Timer(0.1, cancel.set).start()
+    with pytest.raises(RequestError):
+        next(stages)
+    assert not gate.is_set()
+    gate.set()
+
+
+def test_an_error_of_the_work_is_raised_where_it_is_awaited():
+    def work(told):
+        raise RequestError("empty_question")
+
+    with pytest.raises(RequestError, match="no question"):
+        next(staged(work, threading.Event()))
+
+
+# ---- examples, sections ----
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_example_pairs_are_always_the_same_and_show_changes(name):
+    from vlm.ui import ASSETS
+
+    first, second = example_pair(ASSETS, name)
+    assert example_pair(ASSETS, name)[1] == second
+    found = compare(first, second)
+    assert found.alignment.state == "aligned"
+    assert found.regions
+
+
+def test_every_section_has_a_label_and_the_script_is_in_the_page():
+    from vlm.ui import ASSETS
+
+    assert all(f"section.{name}" in TABLE for name in SECTIONS)
+    assert "window.diptych.compare" in head(ASSETS)

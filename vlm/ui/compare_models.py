@@ -1,0 +1,387 @@
+"""Two models, or two settings, side by side in the Compare tab, also blind with a vote.
+
+In: images, a prompt, what each side is to be. Out: two frames that fill one after the other. What
+happens to the model is `vlm.versus.Runner`'s.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import gradio as gr
+
+from vlm import families
+from vlm.backend import Capabilities
+from vlm.errors import ImageError, RequestError
+from vlm.messages import Image
+from vlm.multiples import thumbnail
+from vlm.strings import error_text, say
+from vlm.ui import frame as page_frame
+from vlm.ui import versus_view
+from vlm.ui.chat_view import card
+from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel
+from vlm.ui.drawer import Drawer
+from vlm.ui.models_panel import PRECISIONS
+from vlm.ui.safely import Handler, safely
+from vlm.versus import Comparison, Runner, Side, Tally, compare
+
+LOADED, AS_NOW = "loaded", "as_now"
+"""In the pickers: the model that is loaded, and its precision."""
+SIDES = ("a", "b")
+
+
+def build(context: Context) -> None:
+    """Fills the section."""
+    ModelsSection(context)
+
+
+@dataclass(eq=False)
+class Versus:
+    """What the section keeps for a visit.
+
+    Attributes:
+        pictures: that both sides get, by digest.
+        copies: a small copy of each, as an address.
+        known: what models that were loaded here can do, by the name that was asked for.
+    """
+
+    pictures: dict[str, Image] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    tally: Tally = field(default_factory=Tally)
+    known: dict[str, Capabilities] = field(default_factory=dict)
+    _busy: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a comparison runs."""
+        return self._busy.locked()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """One comparison at a time. Raises RequestError."""
+        if not self._busy.acquire(blocking=False):
+            raise RequestError("versus_busy")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    @property
+    def images(self) -> list[Image]:
+        """See `vlm.ui.context.Room`."""
+        return list(self.pictures.values())
+
+    def leave(self) -> None:
+        """See `vlm.ui.context.Room`."""
+        if self.comparison is not None:
+            self.comparison.stop()
+        self.pictures.clear()
+        self.copies.clear()
+
+
+class ModelsSection:
+    """What happens when the components of the section are used."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.slot = context.backend
+        self.may_exchange = not context.settings.hosted
+        with gr.Column(elem_id="versus"):
+            self._build()
+        self._connect()
+
+    # ---- the components ----
+
+    def _build(self) -> None:
+        words = self.context.words
+        intro = "versus.intro" if self.may_exchange else "versus.hosted"
+        words.add(gr.Markdown(elem_classes="quiet"), value=intro)
+        with gr.Row(elem_classes="asking"):
+            self.files = gr.File(
+                elem_id="versus-files", file_count="multiple", file_types=["image"], height=104
+            )
+            words.add(self.files, label="versus.files")
+            self.prompt = gr.Textbox(elem_id="versus-prompt", lines=3, max_lines=8)
+            words.add(self.prompt, label="versus.prompt", placeholder="versus.prompt.placeholder")
+        self.images = _strip("versus-images")
+        with gr.Row(elem_id="versus-sides"):
+            self.pickers, self.precisions, self.drawers = [], [], []
+            for side in SIDES:
+                with gr.Column(min_width=280):
+                    self._build_side(side)
+        with gr.Row(elem_classes="doing"):
+            self.run_button = gr.Button(elem_id="versus-run", variant="primary")
+            self.stop_button = gr.Button(elem_id="versus-stop", variant="stop", interactive=False)
+            self.blind = gr.Checkbox(elem_id="versus-blind", container=False)
+            self.back = gr.Checkbox(
+                value=True, elem_id="versus-back", container=False, visible=self.may_exchange
+            )
+        words.add(self.run_button, value="versus.run")
+        words.add(self.stop_button, value="versus.stop")
+        words.add(self.blind, label="versus.blind")
+        words.add(self.back, label="versus.back", info="versus.back.info")
+        self.status, self.notice = _strip("versus-status"), _strip("versus-notice")
+        self.frames = _strip("versus-frames")
+        self.voting, self.tally = _strip("versus-vote"), _strip("versus-tally")
+        self.channel = channel("versus")
+
+    def _build_side(self, side: str) -> None:
+        words = self.context.words
+        words.add(gr.Markdown(elem_classes="heading"), value=f"versus.{side}")
+        with gr.Row(visible=self.may_exchange):
+            picker = gr.Dropdown(
+                _models("en"),
+                value=LOADED,
+                allow_custom_value=True,
+                elem_id=f"versus-model-{side}",
+                scale=2,
+                min_width=200,
+            )
+            precision = gr.Dropdown(
+                _precisions("en"), value=AS_NOW, elem_id=f"versus-precision-{side}", min_width=144
+            )
+        words.add(picker, label=f"versus.model_{side}")
+        words.add(precision, label=f"versus.precision_{side}")
+        accordion = gr.Accordion(open=False, elem_id=f"versus-settings-{side}")
+        words.add(accordion, label=f"versus.settings_{side}")
+        with accordion:
+            drawer = Drawer(self.context, prefix=f"versus-{side}-")
+        self.pickers.append(picker)
+        self.precisions.append(precision)
+        self.drawers.append(drawer)
+
+    def _connect(self) -> None:
+        visit, language = self.context.visit, self.context.language
+        inputs = [visit, language]
+        shown = [
+            *(self.images, self.status, self.notice, self.frames, self.voting, self.tally),
+            *(self.run_button, self.stop_button),
+        ]
+        controls = [control for drawer in self.drawers for control in drawer.controls]
+        asking = [*inputs, self.prompt, self.blind, self.back]
+        asking += [*self.pickers, *self.precisions, *controls]
+        told = [drawer.problem for drawer in self.drawers]
+        self.files.upload(
+            self.safely(self.add), [*inputs, self.files], [*shown, self.files], **RUNNING
+        )
+        for event in (self.run_button.click, self.prompt.submit):
+            begun = event(
+                self.safely(self.run),
+                asking,
+                [*shown, *told, self.context.model_status],
+                **RUNNING,
+            )
+            if self.may_exchange:
+                self.context.exchanges.append(begun)
+        self.stop_button.click(self.stop, [visit], None, **QUIET)
+        self.channel.click(self.hear, inputs, shown, **RUNNING)
+        for picker, drawer in zip(self.pickers, self.drawers, strict=True):
+            picker.change(self.knobs_of(drawer), [visit, language, picker], drawer.outputs, **QUIET)
+        refreshed = [*shown, *self.pickers, *self.precisions]
+        refreshed += [each for drawer in self.drawers for each in drawer.outputs]
+        self.context.refreshers.append((self.refresh, [*inputs, *self.pickers], refreshed))
+
+    def safely(self, work: Handler) -> Handler:
+        """See `vlm.ui.safely`."""
+        return safely(work, self.notice, self.at_rest)
+
+    def work(self, visit: Visit) -> Versus:
+        """What is kept for a visit."""
+        kept = visit.rooms.setdefault("versus", Versus())
+        assert isinstance(kept, Versus)
+        return kept
+
+    # ---- what is done ----
+
+    def add(self, visit: Visit, language: str, files: list[str] | None) -> Iterator[Updates]:
+        """Takes images in; those that are none say why."""
+        work, paths = self.work(visit), list(files or [])
+        most = self.context.settings.max_images
+        visit.files.update(paths)
+        yield {self.files: None, self.notice: ""}
+        if len(work.pictures) + len(paths) > most:
+            raise RequestError("too_many_images", got=len(work.pictures) + len(paths), limit=most)
+        broken: list[str] = []
+        for path in paths:
+            try:
+                image = visit.open(path, self.context.settings.image_limits)
+            except ImageError as error:
+                broken.append(error_text(error, language))
+                continue
+            work.pictures[image.sha256] = image
+            work.copies[image.sha256] = thumbnail(image, 160)
+            yield {self.images: self._images(work, language)}
+        if broken:
+            words = say("versus.image_failed", language, reason=" ".join(broken))
+            yield {self.notice: card(words, "", language)}
+
+    def run(
+        self,
+        visit: Visit,
+        language: str,
+        prompt: str,
+        blind: bool,
+        back: bool,
+        *rest: Any,
+    ) -> Iterator[Updates]:
+        """Asks both sides."""
+        work = self.work(visit)
+        with work.running():
+            sides = self._sides(work, rest)
+            images = work.images
+            comparison = compare(sides, images, prompt or "", blind=blind)
+            work.comparison = comparison
+            runner = Runner(self.slot, may_exchange=self.may_exchange, bring_back=back)
+            stage, since = "", time.monotonic()
+            yield {self.notice: "", **self._running(work, language, 0.0)}
+            for _ in runner.run(comparison):
+                now = next((f.loading.progress[0] for f in comparison.frames if f.loading), "")
+                if now != stage:
+                    stage, since = now, time.monotonic()
+                yield self._running(work, language, time.monotonic() - since)
+            for frame in comparison.frames:
+                if frame.able is not None:
+                    work.known[frame.side.model] = frame.able
+        yield {
+            **self.at_rest(visit, language),
+            self.context.model_status: page_frame.model_words(self.context, language),
+        }
+
+    def _sides(self, work: Versus, values: Sequence[Any]) -> tuple[Side, Side]:
+        """Both sides as they stand in the fields. Raises RequestError."""
+        models, precisions, controls = values[:2], values[2:4], values[4:]
+        count = len(self.drawers[0].controls)
+        sides = []
+        for place, drawer in enumerate(self.drawers):
+            given = controls[place * count : (place + 1) * count]
+            system_prompt, options = drawer.options(given)
+            model = (models[place] or "").strip()
+            model = "" if model == LOADED else model
+            able = self._able(work, model)
+            names = {knob.name for knob in able.image_knobs} if able else set()
+            # A field that was filled for another model is out of sight now.
+            detail = {name: each for name, each in options.image_detail.items() if name in names}
+            options = replace(options, image_detail=detail)
+            precision = precisions[place] if precisions[place] in PRECISIONS else ""
+            sides.append(
+                Side(
+                    model=model,
+                    quantization=precision,
+                    system_prompt=system_prompt,
+                    options=options,
+                )
+            )
+        return sides[0], sides[1]
+
+    def _able(self, work: Versus | None, model: str) -> Capabilities | None:
+        """What a model can do, where that is known without loading it."""
+        if model in ("", LOADED, self.slot.settings.model):
+            return self.slot.able
+        return work.known.get(model) if work is not None else None
+
+    def stop(self, visit: Visit | None) -> None:
+        """Ends the phase that is under way; what was answered stays."""
+        if visit is not None and (comparison := self.work(visit).comparison) is not None:
+            comparison.stop()
+
+    def hear(self, event: gr.EventData, visit: Visit | None, language: str) -> Iterator[Updates]:
+        """A button in HTML was pressed."""
+        facts = {name: str(fact) for name, fact in event._data.items()}
+        yield from self.safely(self._heard)(visit, language, facts)
+
+    def _heard(self, visit: Visit, language: str, facts: dict[str, str]) -> Iterator[Updates]:
+        work = self.work(visit)
+        if facts.get("act") == "remove":
+            work.pictures.pop(facts.get("digest", ""), None)
+            yield {self.images: self._images(work, language)}
+        elif facts.get("act") == "vote":
+            if work.comparison is None:
+                raise RequestError("versus_no_vote")
+            work.tally.vote(work.comparison, facts.get("vote", ""))
+            yield self._drawn(work, language)
+        elif facts.get("act") == "dismiss":
+            yield {self.notice: ""}
+
+    # ---- what is shown ----
+
+    def knobs_of(self, drawer: Drawer) -> Callable[..., Updates]:
+        """A handler that shows what a model lets one choose."""
+
+        def show(visit: Visit | None, language: str, model: str) -> Updates:
+            return gr.skip() if visit is None else self._knobs(visit, drawer, model, language)
+
+        return show
+
+    def _knobs(self, visit: Visit, drawer: Drawer, model: str, language: str) -> Updates:
+        able = self._able(self.work(visit), (model or "").strip())
+        if able is not None:
+            return drawer.show_defaults(able, language)
+        note = f"<p>{say('versus.unknown_knobs', language)}</p>"
+        return {
+            **drawer.show_defaults(Capabilities(name=model or ""), language),
+            drawer.image_note: note,
+        }
+
+    def refresh(self, visit: Visit | None, language: str, *models: str) -> Updates:
+        """In another language, or for another model."""
+        if visit is None:
+            return gr.skip()
+        updates: Updates = {}
+        for drawer, model in zip(self.drawers, models, strict=True):
+            updates |= self._knobs(visit, drawer, model, language)
+        updates |= {picker: gr.update(choices=_models(language)) for picker in self.pickers}
+        updates |= {each: gr.update(choices=_precisions(language)) for each in self.precisions}
+        still = {} if self.work(visit).busy else self.at_rest(visit, language)
+        return {**updates, **still}
+
+    def at_rest(self, visit: Visit, language: str) -> Updates:
+        """Everything as it is while nothing runs."""
+        work = self.work(visit)
+        return {
+            **self._drawn(work, language),
+            self.images: self._images(work, language),
+            self.run_button: gr.update(interactive=not work.busy),
+            self.stop_button: gr.update(interactive=work.busy),
+        }
+
+    def _running(self, work: Versus, language: str, seconds: float) -> Updates:
+        return {
+            **self._drawn(work, language, seconds),
+            self.run_button: gr.update(interactive=False),
+            self.stop_button: gr.update(interactive=True),
+        }
+
+    def _drawn(self, work: Versus, language: str, seconds: float = 0.0) -> Updates:
+        """The comparison and the votes."""
+        comparison = work.comparison
+        votes = {self.tally: versus_view.tally(work.tally, language)}
+        if comparison is None:
+            return votes
+        return {
+            **votes,
+            self.frames: versus_view.frames(comparison, language, seconds),
+            self.status: versus_view.status(comparison, language),
+            self.voting: versus_view.voting(comparison, language),
+        }
+
+    def _images(self, work: Versus, language: str) -> str:
+        entries = [(sha, image.name, work.copies[sha]) for sha, image in work.pictures.items()]
+        return versus_view.images(entries, language)
+
+
+def _models(language: str) -> list[tuple[str, str]]:
+    listed = [(each.title, each.name) for each in families.catalogue()]
+    return [(say("versus.loaded", language), LOADED), *listed]
+
+
+def _precisions(language: str) -> list[tuple[str, str]]:
+    named = [(say(f"precision.{name}", language), name) for name in PRECISIONS]
+    return [(say("versus.as_now", language), AS_NOW), *named]
+
+
+def _strip(name: str) -> gr.HTML:
+    return gr.HTML(elem_id=name, elem_classes="strip-holder", padding=False)
