@@ -236,7 +236,11 @@ def test_memory_that_runs_out_costs_no_conversation(engine, step, monkeypatch):
     with pytest.raises(RequestError, match=r"Memory ran out.* \d+\.\d GB are free") as caught:
         list(session.send("And now, in a few more words?", [], SHORT))
     hook.remove()
-    assert caught.value.facts["free"] > 0
+    facts = caught.value.facts
+    assert facts["free"] > 0
+    assert facts["tokens"] > session.turns[0].tokens  # the prompt, with the turn before it
+    assert (facts["room"], facts["images"]) == (12, 1)
+    assert (facts["width"], facts["height"]) == photo().original_size
     assert (step == "decode") in calls
     assert trimmed
     assert session.turns == turns

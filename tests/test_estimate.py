@@ -9,7 +9,7 @@ import torch
 from vlm import families
 from vlm.blueprint import Blueprint, Workload, read
 from vlm.engine import Engine
-from vlm.estimate import COMFORT, FEWEST_TOKENS, Verdict, advise, judge
+from vlm.estimate import COMFORT, FEWEST_TOKENS, Attempt, Verdict, advise, judge, retries
 from vlm.families import pocket
 from vlm.loading import load
 from vlm.messages import user_message
@@ -165,7 +165,7 @@ class Shrunk(Blueprint):
             precision=quantization,
             weights={"none": 4_000_000, "int8": 2_000_000, "nf4": 1_000_000}[quantization],
             images=0,
-            context=100 * workload.context + 10 * int(pixels),
+            context=100 * workload.context + 10 * int(pixels) - (workload.kv_cache_bits < 16),
             work=0,
             loading=0,
             runtime=0,
@@ -194,3 +194,36 @@ def test_precision_gives_way_first_then_pixels_then_context(sources: dict[str, s
         fewest //= 2
     assert advice(1_000_000 + 100 * 1024 + 10 * fewest) == ("nf4", 1024, fewest)
     assert advise(tiled, WANTED, free=1_000_000 + 100 * FEWEST_TOKENS) is None
+
+
+# ---- when memory ran out ----
+
+
+def test_retries_are_the_smallest_changes_that_fit(sources: dict[str, str]) -> None:
+    tiled = read(sources["qwen2_5_vl"], device="cpu")
+    tiled.__class__ = Shrunk
+    pixels = int(tiled.knobs["pixels"].default)
+    asked = Attempt(quantization="none", workload=WANTED, room=512)
+    total = tiled.estimate("none", WANTED).total
+
+    def found(less: float) -> dict[str, Attempt]:
+        free = int((total - less) / COMFORT) + 1
+        ways = list(retries(tiled, asked, [300, 400], free))
+        assert all(each.estimate.total <= COMFORT * free for each in ways)
+        return {each.change: each.attempt for each in ways}
+
+    assert list(found(0)) == ["nothing", "kv_cache", "images", "answer", "turns", "precision"]
+    ways = found(1)  # a byte too much
+    assert "nothing" not in ways
+    assert ways["answer"].room == 256
+    assert ways["answer"].workload.context == 2048 - 256
+    assert (ways["turns"].dropped, ways["turns"].workload.context) == (1, 2048 - 300)
+    assert ways["precision"].quantization == "int8"
+    assert int(ways["images"].workload.detail["pixels"]) < pixels
+    assert found(30_001)["turns"].dropped == 2
+    assert "turns" not in found(70_001)
+    everything = found(3_000_000 + 40_000)
+    assert list(everything) == ["everything"]
+    assert everything["everything"].quantization == "nf4"
+    assert everything["everything"].dropped == 2
+    assert found(total - 1) == {}

@@ -3,6 +3,8 @@
 import psutil
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from vlm import memory
 
@@ -54,3 +56,22 @@ def test_room_on_the_disk_of_a_folder_that_is_not_there_yet(tmp_path) -> None:
     assert memory.disk_free(tmp_path / "a" / "b") == pytest.approx(
         memory.disk_free(tmp_path), rel=0.1
     )
+
+
+def test_pages_between_tensors_that_stay_are_let_go_of(tmp_path) -> None:
+    if memory._glibc() is None:
+        pytest.skip("another system than Linux")
+    names = [f"{number:02}" for number in range(8)]
+    tensors = {name: torch.full((8 << 20,), int(name), dtype=torch.uint8) for name in names}
+    save_file(tensors, tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        kept = {name: file.get_tensor(name) for name in names}
+    spans = lambda: [(each.data_ptr(), each.nbytes) for each in kept.values()]  # noqa: E731
+    assert all(int(each.sum()) == int(name) * (8 << 20) for name, each in kept.items())  # read
+    assert memory.drop_pages_between(spans()) < 1 << 20  # everything is in use
+    for name in names[1:-1]:
+        del kept[name]
+    full = psutil.Process().memory_info().rss
+    assert memory.drop_pages_between(spans()) == pytest.approx(48 << 20, rel=0.01)
+    assert full - psutil.Process().memory_info().rss > 40e6
+    assert all(int(each.sum()) == int(name) * (8 << 20) for name, each in kept.items())

@@ -235,6 +235,20 @@ def test_on_a_gpu(wide: Path, kind: str) -> None:
     assert {each.device for each in model.parameters()} == {place}
 
 
+@pytest.mark.parametrize("device_map", ["auto", "sequential"])
+def test_a_device_map_goes_through_to_accelerate_on_a_cpu(wide, device_map) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU would be taken")
+    loaded = load(str(wide), quantization="none", dtype="float32", device_map=device_map)
+    one = load(str(wide), quantization="none", dtype="float32", device="cpu")
+    assert {each.device.type for each in loaded.model.parameters()} == {"cpu"}
+    assert set(loaded.model.hf_device_map.values()) == {"cpu"}
+    for (name, first), second in zip(
+        loaded.model.named_parameters(), one.model.parameters(), strict=True
+    ):
+        assert torch.equal(first, second), name
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_a_model_is_spread_over_all_devices(wide: Path) -> None:
     model = load(str(wide), quantization="none", device_map="balanced").model

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -21,7 +22,6 @@ from vlm.messages import user_message
 from vlm.options import GenerationOptions
 from vlm.report import (
     FIGURES,
-    MODEL_SETTINGS,
     byte_words,
     context_words,
     end_words,
@@ -30,7 +30,7 @@ from vlm.report import (
     reproduce_command,
     stats_words,
 )
-from vlm.settings import Settings, generation_options, parse_command
+from vlm.settings import MODEL_SETTINGS, Settings, generation_options, parse_command
 from vlm.strings import LANGUAGES
 
 FINISHED = Finished(
@@ -189,6 +189,13 @@ def test_turn_with_turns_before_it_is_replayed():
     assert command == "python -m vlm chat --replay 'my talk.zip' --turn 3 --device cpu"
     arguments, _ = parsed(command)
     assert (arguments["replay"], arguments["turn"]) == ("my talk.zip", 3)
+
+
+def test_the_model_that_answered_counts_more_than_the_one_that_is_here_now():
+    who = {"model": "a/b", "quantization": "nf4"}
+    turn = replace(turn_of(), finished=replace(FINISHED, model=who))
+    command = reproduce_command(turn, Settings(model="c/d", quantization="int8", device="cpu"))
+    assert command.endswith("--model a/b --quantization nf4 --device cpu")
 
 
 # A shell takes no NUL; Python 3.11 loses a value that is only "--".

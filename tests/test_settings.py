@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from vlm.backend import ImageKnob
 from vlm.errors import RequestError, SettingError
-from vlm.options import OPTION_RANGES, OPTION_TYPES, GenerationOptions, Preset, with_preset
+from vlm.options import (
+    OPTION_CHOICES,
+    OPTION_RANGES,
+    OPTION_TYPES,
+    GenerationOptions,
+    Preset,
+    with_preset,
+)
 from vlm.settings import (
     RANGES,
     SWITCHES,
@@ -288,6 +295,8 @@ def values_of(name: str) -> st.SearchStrategy:
         counts = st.dictionaries(st.sampled_from(["tiles", "pixels"]), st.integers())
         switches = st.dictionaries(st.sampled_from(SWITCHES), st.booleans())
         return st.builds(lambda one, other: {**one, **other}, counts, switches)
+    if name in OPTION_CHOICES:
+        return st.sampled_from(OPTION_CHOICES[name])
     low, high = OPTION_RANGES[name]
     whole = float not in OPTION_TYPES[name]
     return st.integers(int(low), int(high)) if whole else st.floats(low, high)

@@ -18,7 +18,7 @@ from vlm.settings import Settings
 if TYPE_CHECKING:
     import numpy
 
-ProgressStage = Literal["queued", "loading", "reading", "thinking", "tracing"]
+ProgressStage = Literal["queued", "loading", "reading", "thinking", "tracing", "looking"]
 Reason = Literal["stop", "length", "cancelled"]
 
 
@@ -67,11 +67,15 @@ class Timings:
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event of every answer that did not fail."""
+    """The last event of every answer that did not fail.
+
+    `model` are the settings that say what answered, name -> value; empty where nobody noted it.
+    """
 
     reason: Reason
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    model: Mapping[str, str] = field(default_factory=dict)
 
 
 Event = Progress | TextDelta | Finished
@@ -105,6 +109,8 @@ class ImageLayout:
         thumbnail_first: whether it is read before the tiles; else after them.
         alpha: what became of transparency: there was none, it was dropped (hidden colours show),
             or the image was laid on white or on black.
+        placed: whether a visual token belongs to its place in its tile. False where tokens are
+            answers to learned questions (a resampler): then only the tile is known.
     """
 
     original_size: tuple[int, int]
@@ -114,6 +120,7 @@ class ImageLayout:
     placeholders: int
     thumbnail_first: bool = False
     alpha: Literal["none", "dropped", "white", "black"] = "none"
+    placed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +158,7 @@ class Capabilities:
         memory: bytes of each part of the model that is loaded here, by name.
         image_knobs: what `image_detail` may name; empty where every image is treated alike.
         presets: options under a name that the model was published with.
+        kv_cache_bits: what `GenerationOptions.kv_cache_bits` may be.
     """
 
     name: str
@@ -164,6 +172,7 @@ class Capabilities:
     image_knobs: tuple[ImageKnob, ...] = ()
     memory: Mapping[str, int] = field(default_factory=dict)
     presets: tuple[Preset, ...] = ()
+    kv_cache_bits: tuple[int, ...] = (16,)
 
 
 def check_request(messages: Sequence[Message], capabilities: Capabilities) -> None:

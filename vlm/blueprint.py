@@ -8,12 +8,13 @@ shapes alone (`vlm.rehearsal`).
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from PIL import Image as pillow
+from torch.utils._pytree import tree_flatten
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vlm import families
@@ -21,6 +22,7 @@ from vlm import quantization as bits
 from vlm.backend import ImageKnob
 from vlm.families import Family, Opened
 from vlm.image_layout import ImageReader, ReadImage
+from vlm.kv_cache import kv_cache_choices, quantised_states
 from vlm.loading import (
     SHORT_NAMES,
     choose_device,
@@ -33,11 +35,17 @@ from vlm.messages import Image
 from vlm.processors import image_knobs
 from vlm.rehearsal import rehearse
 from vlm.sources import look_up
+from vlm.workload import Estimate, Workload
 
 MEGABYTE = 1 << 20
-RUNTIME = {"cpu": 120 * MEGABYTE, "cuda": 450 * MEGABYTE, "mps": 250 * MEGABYTE}
+RUNTIME = {"cpu": 128 * MEGABYTE, "cuda": 450 * MEGABYTE, "mps": 250 * MEGABYTE}
 """What libraries hold once a model runs, besides its tensors: threads, tables, kernels. Measured on
-a CPU; of accelerators the usual size of a context with the workspace of matrix products."""
+a CPU (110 to 170 MB); of accelerators the usual size of a context with the workspace of matrix
+products."""
+
+FIRST_ANSWER = {"cpu": 50 * MEGABYTE}
+"""The part of it that is not there yet while weights come in: workspaces of the first products.
+Measured on a CPU (45 to 75 MB)."""
 
 PRECISIONS = ("none", "int8", "nf4")
 """From the most exact to the smallest, as advice tries them."""
@@ -50,53 +58,8 @@ LAYOUT = 7
 32 bits, and a few of 8."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """What one answer is to take in.
-
-    Attributes:
-        context: tokens of prompt and answer together.
-        images: how many images.
-        size: (width, height) of each in pixels; None for the largest that the processor makes of
-            any image.
-        detail: how images are cut up and scaled, as `GenerationOptions.image_detail`.
-    """
-
-    context: int = 4096
-    images: int = 1
-    size: tuple[int, int] | None = None
-    detail: Mapping[str, int | bool] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """Memory by part, in bytes.
-
-    Attributes:
-        precision: what the weights are held in: "bf16", "int8", "nf4" and so on.
-        weights: parameters with their scales, and buffers.
-        images: activations of the vision tower and projector.
-        context: keys and values of all tokens.
-        work: activations of the language model while it reads the prompt, features and logits.
-        loading: what is there for a moment while the weights come in.
-        runtime: what libraries hold besides tensors.
-        rough: a part could not be rehearsed and follows from sizes in the configuration alone.
-    """
-
-    precision: str
-    weights: int
-    images: int
-    context: int
-    work: int
-    loading: int
-    runtime: int
-    rough: bool = False
-
-    @property
-    def total(self) -> int:
-        """The peak: loading, looking at images and reading the prompt come one after another."""
-        busiest = max(self.loading, self.images, self.context + self.work)
-        return self.weights + self.runtime + busiest
+QUANTISING = 10
+"""Bytes a weight for a moment, while a CPU quantises a layer: 16 bits, 32 bits, 32 bits rounded."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +141,15 @@ class Blueprint:
         )
 
     @property
+    def kv_cache_bits(self) -> tuple[int, ...]:
+        """What `Workload.kv_cache_bits` may be, the most exact first."""
+        return kv_cache_choices(self._model, self.device)
+
+    def placeholders(self, workload: Workload) -> int:
+        """Tokens that one image of the workload takes; 0 where it has none."""
+        return self._look(workload).written.placeholders if workload.images else 0
+
+    @property
     def knobs(self) -> dict[str, ImageKnob]:
         """What `Workload.detail` may name."""
         return {knob.name: knob for knob in image_knobs(self._opened.processor)}
@@ -199,17 +171,23 @@ class Blueprint:
         Those that are unpacked in memory are all there first; others come one by one.
         """
         largest = max(each.numel() for each in self._model.parameters())
+        if self.quantization != "none":  # nothing is made smaller on the way in
+            return largest
+        layers = self._layers(quantization)
+        both = sum(each.weight.numel() * self.dtype.itemsize for each in layers)
+        later = FIRST_ANSWER.get(self.device.type, 0)
         if isinstance(self._opened.weights, dict):  # the largest in 32 bits beside all the others
             whole = bits.weight_bytes(self._model, "none", self.dtype, self.device)
             unpacking = whole + largest * torch.float32.itemsize - self._weights(quantization)
-            layers = self._layers(quantization)
-            both = sum(each.weight.numel() * self.dtype.itemsize for each in layers)
-            return max(unpacking, both)
-        mapped = 0
-        if self.device.type == "cpu":  # files stay mapped; the system may take these pages back
-            layers = self._layers(quantization)
-            mapped = sum(each.weight.numel() * self.dtype.itemsize for each in layers)
-        return mapped + largest * self.dtype.itemsize
+            return max(unpacking, both, later) - later
+        if self.device.type != "cpu":
+            return largest * self.dtype.itemsize
+        if self._opened.config.dtype != self.dtype:  # each is copied on its way in
+            return max(both + largest * self.dtype.itemsize - later, 0)
+        # Of mapped files what was quantised is there besides; the rest is read when it is used.
+        plain = self._weights("none") - both
+        scratch = max((each.weight.numel() for each in layers), default=0) * QUANTISING
+        return max(both + scratch - plain - later, 0)
 
     def _extra(self, quantization: str, tokens: int) -> int:
         """What quantised layers take for a moment, and what a CPU adds to hold them."""
@@ -331,6 +309,9 @@ class Blueprint:
             "use_cache": True,
             **images,
         }
+        if workload.kv_cache_bits < 16:
+            text = self._model.config.get_text_config(decoder=True)
+            given["past_key_values"] = quantised_states(text)
         # what a model takes by **settings it must not get unasked, but for features
         wanted = {k: v for k, v in given.items() if k in taken or k in images or k == "use_cache"}
         peak, output = rehearse(self._model, lambda: self._model(**wanted))
@@ -371,7 +352,7 @@ def _bytes_of(states: Any) -> int:
     """Bytes of keys, values and whatever else the layers of a cache hold."""
     found: dict[int, torch.Tensor] = {}
     for layer in getattr(states, "layers", ()):
-        for value in vars(layer).values():
+        for value in tree_flatten(list(vars(layer).values()))[0]:
             if isinstance(value, torch.Tensor):
                 found[id(value)] = value
     return sum(each.nbytes for each in found.values())

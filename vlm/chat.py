@@ -374,6 +374,6 @@ def _joined(begun: Turn, more: str, finished: Finished) -> Turn:
     return replace(
         begun,
         answer=begun.answer + more,
-        finished=Finished(then.reason, usage, timings),
+        finished=Finished(then.reason, usage, timings, first.model),
         tokens=begun.tokens + then.usage.completion_tokens,
     )

@@ -27,10 +27,15 @@ def heat_map(first: Image, comparison: Comparison, values: ndarray | None = None
     """
     strength = comparison.difference / HOTTEST if values is None else values
     strength = numpy.clip(strength, 0, 1)  # (height, width)
-    steps = numpy.linspace(0, 1, len(COLOURS))
-    heat = numpy.stack([numpy.interp(strength, steps, each) for each in COLOURS.T], axis=-1)
     grey = _working_copy(first, comparison) @ LUMA * 0.5 + 0.15
     grey = numpy.where(comparison.seen, grey, grey * 0.4)  # (height, width)
+    return veiled(grey, strength)
+
+
+def veiled(grey: ndarray, strength: ndarray) -> Pixels:
+    """A grey picture (height, width) under colours for a strength (height, width), 0 to 1."""
+    steps = numpy.linspace(0, 1, len(COLOURS))
+    heat = numpy.stack([numpy.interp(strength, steps, each) for each in COLOURS.T], axis=-1)
     veil = numpy.sqrt(strength)[..., None]
     return _picture(grey[..., None] * (1 - veil) + heat * veil)
 

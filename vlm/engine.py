@@ -8,13 +8,14 @@ does the work.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, StoppingCriteriaList
 
 from vlm import memory
+from vlm.answer import Answer, too_large
 from vlm.backend import (
     Capabilities,
     Event,
@@ -26,11 +27,12 @@ from vlm.backend import (
     Usage,
     check_request,
 )
-from vlm.cache import Conversation, ConversationCache
+from vlm.cache import ConversationCache
 from vlm.errors import RequestError
+from vlm.explainer import Explainer
+from vlm.explanation import ExplainMethod, Explanation
 from vlm.generation import (
     Clock,
-    ContinuedStream,
     drawing,
     generation_config,
     how_it_ended,
@@ -38,42 +40,15 @@ from vlm.generation import (
 )
 from vlm.inspection import Inspection
 from vlm.inspector import Subject, look
+from vlm.kv_cache import HALF, WHOLE, check_kv_cache, kv_cache_choices, quantised_states
 from vlm.loading import Loaded, load, part_bytes
 from vlm.messages import ALL_ROLES, Image, Message, images_of
 from vlm.options import GenerationOptions
 from vlm.processors import image_knobs
 from vlm.progress import Watch
-from vlm.reading import PromptReader, Reading
+from vlm.reading import PromptReader
 from vlm.streaming import Emit, Halt, TokenStream, Worker, leave_a_core
 from vlm.trace import native_taps, trace
-
-CONTEXT_OF_TEXT = 16
-"""Tokens of the prompt that decide how the first tokens after a begun answer are decoded."""
-
-
-@dataclass
-class _Answer:
-    """One answer in the making.
-
-    Attributes:
-        inputs: what goes to `generate` besides its configuration.
-        reading: of the images one by one; None where the processor did everything.
-        conversation: states to go on from; None where none can be kept.
-    """
-
-    messages: Sequence[Message]
-    options: GenerationOptions
-    emit: Emit
-    should_stop: Callable[[], bool]
-    clock: Clock
-    inputs: Any = None
-    reading: Reading | None = None
-    conversation: Conversation | None = None
-    reused: int = 0
-
-    def tell_image(self, number: int, total: int) -> None:
-        """Says that an image is being read."""
-        self.emit(Progress("reading", number, total))
 
 
 class Engine:
@@ -149,6 +124,7 @@ class Engine:
             image_knobs=image_knobs(self.processor),
             presets=family.presets if family else (),
             memory=part_bytes(self.model),
+            kv_cache_bits=kv_cache_choices(self.model, self.model.device),
         )
 
     @property
@@ -196,6 +172,29 @@ class Engine:
             pass  # others go first
         yield from found
 
+    def explain(
+        self,
+        messages: Sequence[Message],
+        answer: str,
+        options: GenerationOptions | None = None,
+        method: ExplainMethod = "attention",
+        cancel: threading.Event | None = None,
+        tell: Callable[[Event], None] | None = None,
+    ) -> Explanation:
+        """See `vlm.explanation.Explains`. Waits for answers that are being written."""
+        check_request(messages, self.capabilities())
+        explainer = Explainer(self.model, self.reader, self.context_length, options)
+        found: list[Explanation] = []
+
+        def work(emit: Emit, should_stop: Callable[[], bool], _: float) -> None:
+            found.extend(explainer.explain(messages, answer, method, emit, should_stop))
+
+        for event in self._worker.run(work, cancel or threading.Event()):
+            _ = tell and tell(event)
+        if not found:
+            raise RequestError("explain_cancelled")
+        return found[0]
+
     def inspect(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
     ) -> Iterator[Event | Inspection]:
@@ -233,11 +232,12 @@ class Engine:
         check_request(messages, capabilities)
         if messages[-1].role == "assistant" and not capabilities.continues:
             raise RequestError("cannot_continue")
+        check_kv_cache(options.kv_cache_bits or WHOLE, capabilities.kv_cache_bits)
 
         def work(emit: Emit, should_stop: Callable[[], bool], waited: float) -> None:
-            if not self._try(messages, options, emit, should_stop, waited):
-                free = memory.free_bytes(self.model.device)
-                raise RequestError("out_of_memory_answer", free=free / 1e9)
+            asked = self._try(messages, options, emit, should_stop, waited)
+            if asked is not None:
+                raise too_large(asked, memory.free_bytes(self.model.device))
 
         return self._worker.run(work, cancel)
 
@@ -248,9 +248,10 @@ class Engine:
         emit: Emit,
         should_stop: Callable[[], bool],
         waited: float,
-    ) -> bool:
-        """Answers; False where memory ran out, also without what earlier answers left behind."""
+    ) -> dict[str, int] | None:
+        """Answers. `Answer.size` where memory ran out, also without what earlier ones left."""
         said = False
+        size: dict[str, int] | None = None
 
         def note(event: Event) -> None:
             nonlocal said
@@ -259,21 +260,22 @@ class Engine:
 
         for _ in range(2):
             clock = Clock(time.perf_counter())
-            answer = _Answer(messages, options, note, should_stop, clock)
+            answer = Answer(messages, options, note, should_stop, clock)
             try:
                 self._answer(answer, waited)
-                return True
+                return None
             except Exception as error:
                 if not memory.ran_out(error):
                     raise
+                size = answer.size(model_defaults(self.model.generation_config))
             finally:
                 del answer
                 memory.reuse_pages()
                 memory.trim()
             # Out here, as the error would keep the tensors of every step that it went through.
             if said or not self.forget():
-                return False
-        return False
+                break
+        return size
 
     def forget(self) -> bool:
         """See `vlm.backend.Forgetful.forget`."""
@@ -291,7 +293,7 @@ class Engine:
         memory.give_back()
 
     @torch.inference_mode()
-    def _answer(self, answer: _Answer, waited: float) -> None:
+    def _answer(self, answer: Answer, waited: float) -> None:
         """One answer from start to end, on the engine's thread."""
         if self.model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.model.device)
@@ -300,7 +302,7 @@ class Engine:
         self._read(answer)
         ids = answer.inputs["input_ids"]  # (1, tokens)
         config = generation_config(own, options, ids.shape[1], self.context_length)
-        tokens = self._token_stream(answer, ids)
+        tokens = answer.token_stream(self.processor.tokenizer, ids)
         if not answer.should_stop():
             self._encode(answer)
         if not answer.should_stop():
@@ -317,14 +319,7 @@ class Engine:
         peak = memory.peak_bytes(self.model.device)
         answer.emit(Finished(ended, usage, answer.clock.timings(tokens, waited, peak)))
 
-    def _token_stream(self, answer: _Answer, ids: torch.Tensor) -> TokenStream:
-        tokenizer, stops = self.processor.tokenizer, answer.options.stop
-        if answer.messages[-1].role != "assistant":
-            return TokenStream(tokenizer, stops, answer.emit)
-        before = ids[0, -CONTEXT_OF_TEXT:].tolist()
-        return ContinuedStream(tokenizer, stops, answer.emit, before)
-
-    def _read(self, answer: _Answer) -> None:
+    def _read(self, answer: Answer) -> None:
         """Messages to token ids; image by image where what they leave behind can be reused."""
         own, options = self.model.generation_config, answer.options
         beams = options.num_beams or model_defaults(own)["num_beams"]
@@ -341,9 +336,16 @@ class Engine:
             inputs = self.reader.prepare(answer.messages, options.image_detail)
         answer.inputs = dict(inputs.to(self.model.device))
 
-    def _encode(self, answer: _Answer) -> None:
-        """Finds the states to go on from, and the features of the images after them."""
-        reading = answer.reading
+    def _encode(self, answer: Answer) -> None:
+        """Finds the states to go on from, and the features of the images after them.
+
+        States of 8 bits are not gone on from: what follows would be read against rounded numbers,
+        and so depend on what was said before.
+        """
+        reading, small = answer.reading, answer.options.kv_cache_bits == HALF
+        if small:
+            text = self.model.config.get_text_config(decoder=True)
+            answer.inputs["past_key_values"] = quantised_states(text)
         if reading is None:
             return
         family = self.loaded.family
@@ -351,7 +353,8 @@ class Engine:
             text = self.model.config.get_text_config(decoder=True)
             kind = family.states_depend_on(text, len(reading.prompt))
             reading.prompt = replace(reading.prompt, kind=kind)
-        if self._conversations.usable and (family is None or family.reuses_prompts):
+        may_reuse = not small and (family is None or family.reuses_prompts)
+        if self._conversations.usable and may_reuse:
             answer.conversation = self._conversations.start(reading.prompt)
             answer.inputs["past_key_values"] = answer.conversation.states
             answer.reused = len(answer.conversation.prompt)
@@ -365,7 +368,7 @@ class Engine:
         if features:
             answer.inputs["mm_encoder_outputs"] = features
 
-    def _generate(self, answer: _Answer, config: GenerationConfig, tokens: TokenStream) -> None:
+    def _generate(self, answer: Answer, config: GenerationConfig, tokens: TokenStream) -> None:
         """Runs the model until the answer ends or is stopped."""
         streams = config.num_beams == 1
         before = self.model.register_forward_pre_hook(answer.clock.note_prefill)
@@ -390,7 +393,7 @@ class Engine:
             tokens.add(sequences[0, answer.inputs["input_ids"].shape[1] :].tolist())
             tokens.end()
 
-    def _keep(self, answer: _Answer) -> None:
+    def _keep(self, answer: Answer) -> None:
         """Leaves the states behind for the next turn, also of an answer that was stopped."""
         if answer.conversation is not None and len(answer.conversation.prompt):
             self._conversations.keep(answer.conversation)

@@ -3,7 +3,7 @@
 In: a `Blueprint` and a `Workload`. Out: `Verdict`s against what is free, and `Advice`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -121,7 +121,120 @@ def _fewer_pixels(blueprint: Blueprint, workload: Workload) -> Iterator[Workload
         if knob.name not in ("tiles", "pixels") or knob.low is None:
             continue
         value = int(workload.detail.get(knob.name, knob.default))
+        if knob.name == "pixels" and workload.size:
+            value = min(value, workload.size[0] * workload.size[1])
         while value // 2 >= max(knob.low, 1):
             value //= 2
             workload = replace(workload, detail={**workload.detail, knob.name: value})
             yield workload
+
+
+# ---- when memory ran out ----
+
+SHORTEST_ANSWER = 32
+"""Tokens: a sentence. No retry makes answers shorter."""
+
+Change = Literal["nothing", "kv_cache", "images", "answer", "turns", "precision", "everything"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An answer that was tried, or could be.
+
+    Attributes:
+        quantization: of the weights.
+        workload: prompt and answer together are its context.
+        room: tokens of the answer.
+        dropped: so many of the oldest turns are left out, besides those that were already.
+    """
+
+    quantization: str
+    workload: Workload
+    room: int
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """An attempt that fits, and what makes it smaller."""
+
+    change: Change
+    attempt: Attempt
+    estimate: Estimate
+
+
+def retries(
+    blueprint: Blueprint, asked: Attempt, turns: Sequence[int], free: int
+) -> Iterator[Retry]:
+    """What fits instead of an answer for which memory ran out, each by one small change.
+
+    The first is the same again where that fits by the estimate: something else may have taken the
+    memory. Where no single change is enough, the last is all of them together.
+
+    Args:
+        blueprint: of the model that is loaded.
+        asked: what ran out of memory.
+        turns: tokens of the turns that could be left out, oldest first.
+        free: bytes that are there once the model has gone.
+    """
+    ways: dict[Change, Callable[[Attempt], Iterator[Attempt]]] = {
+        "nothing": lambda attempt: iter([attempt]),
+        "kv_cache": lambda attempt: _smaller_states(blueprint, attempt),
+        "images": lambda attempt: _smaller_images(blueprint, attempt),
+        "answer": _shorter_answers,
+        "turns": lambda attempt: _fewer_turns(attempt, turns),
+        "precision": lambda attempt: _fewer_bits(blueprint, attempt),
+    }
+    found, smallest = False, asked
+    for change, smaller in ways.items():
+        for attempt in smaller(asked):
+            estimate = blueprint.estimate(attempt.quantization, attempt.workload)
+            if estimate.total <= COMFORT * free:
+                found = True
+                yield Retry(change, attempt, estimate)
+                break
+    if found:
+        return
+    for smaller in ways.values():
+        for attempt in smaller(smallest):
+            smallest = attempt
+        estimate = blueprint.estimate(smallest.quantization, smallest.workload)
+        if estimate.total <= COMFORT * free:
+            yield Retry("everything", smallest, estimate)
+            return
+
+
+def _smaller_states(blueprint: Blueprint, attempt: Attempt) -> Iterator[Attempt]:
+    for bits in blueprint.kv_cache_bits:
+        if bits < attempt.workload.kv_cache_bits:
+            yield replace(attempt, workload=replace(attempt.workload, kv_cache_bits=bits))
+
+
+def _smaller_images(blueprint: Blueprint, attempt: Attempt) -> Iterator[Attempt]:
+    """With fewer tiles or pixels, whose placeholders leave the prompt."""
+    before = blueprint.placeholders(attempt.workload)
+    for workload in _fewer_pixels(blueprint, attempt.workload):
+        gone = (before - blueprint.placeholders(workload)) * workload.images
+        context = max(workload.context - gone, attempt.room)
+        yield replace(attempt, workload=replace(workload, context=context))
+
+
+def _shorter_answers(attempt: Attempt) -> Iterator[Attempt]:
+    room = attempt.room
+    while room // 2 >= SHORTEST_ANSWER:
+        room //= 2
+        context = attempt.workload.context - attempt.room + room
+        yield replace(attempt, room=room, workload=replace(attempt.workload, context=context))
+
+
+def _fewer_turns(attempt: Attempt, turns: Sequence[int]) -> Iterator[Attempt]:
+    for count in range(1, len(turns) + 1):
+        context = max(attempt.workload.context - sum(turns[:count]), attempt.room)
+        yield replace(attempt, dropped=count, workload=replace(attempt.workload, context=context))
+
+
+def _fewer_bits(blueprint: Blueprint, attempt: Attempt) -> Iterator[Attempt]:
+    known = blueprint.precisions
+    place = known.index(attempt.quantization) if attempt.quantization in known else len(known)
+    for quantization in known[place + 1 :]:
+        yield replace(attempt, quantization=quantization)

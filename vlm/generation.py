@@ -93,7 +93,7 @@ def model_defaults(own: GenerationConfig) -> dict[str, float | int]:
     return defaults
 
 
-def _chosen(own: GenerationConfig, options: GenerationOptions) -> dict[str, float | int]:
+def chosen(own: GenerationConfig, options: GenerationOptions) -> dict[str, float | int]:
     """The request's values, and the model's where it has none."""
     named = ("min_new_tokens", *model_defaults(own))
     given = {name: getattr(options, name) for name in named}
@@ -114,16 +114,16 @@ def generation_config(
     Raises:
         RequestError: the prompt leaves no room for an answer.
     """
-    chosen = _chosen(own, options)
+    values = chosen(own, options)
     config = copy.deepcopy(own)
     config.update(do_sample=False, temperature=None, top_p=None, top_k=None, max_length=None)
     for name in ("repetition_penalty", "num_beams", "max_new_tokens", "min_new_tokens"):
-        if name in chosen:
-            setattr(config, name, chosen[name])
+        if name in values:
+            setattr(config, name, values[name])
     if limit is not None:
         if prompt_tokens >= limit:
             raise RequestError("context_full", got=prompt_tokens, limit=limit)
-        config.max_new_tokens = int(min(chosen["max_new_tokens"], limit - prompt_tokens))
+        config.max_new_tokens = int(min(values["max_new_tokens"], limit - prompt_tokens))
     return config
 
 
@@ -131,14 +131,14 @@ def drawing(
     own: GenerationConfig, options: GenerationOptions, device: torch.device
 ) -> LogitsProcessorList:
     """How to draw tokens: nothing where the likeliest one is taken."""
-    chosen = _chosen(own, options)
-    if chosen["temperature"] == 0 or chosen["num_beams"] > 1:
+    values = chosen(own, options)
+    if values["temperature"] == 0 or values["num_beams"] > 1:
         return LogitsProcessorList()
     sampling = SeededSampling(
         seed=0 if options.seed is None else options.seed,
-        temperature=chosen["temperature"],
-        top_k=int(chosen["top_k"]),
-        top_p=chosen["top_p"],
+        temperature=values["temperature"],
+        top_k=int(values["top_k"]),
+        top_p=values["top_p"],
         min_p=own.min_p or 0.0,
         device=device,
     )

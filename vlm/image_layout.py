@@ -179,8 +179,8 @@ class ImageReader:
             sent_size=size,
             tiles=tiles,
             thumbnail=thumbnail,
+            thumbnail_first="grids" in processed,  # see `_of_slices`
             placeholders=placeholders,
-            thumbnail_first="target_sizes" in processed,  # see `_of_slices`
             alpha=self.alpha(image.pixels),
         )
 

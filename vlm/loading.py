@@ -43,7 +43,6 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
-
 ONE_AT_A_TIME = threading.Lock()
 """transformers changes the number type of the whole process while it makes a model: two at once
 would leave the wrong one behind."""
@@ -178,11 +177,10 @@ def load(
             watching(watch or Watch()) as watched,
         ):
             family = fetch(source, watched)
-            opened = open_checkpoint(source, number_type, family, tokenizer)
-            model, kind = _fill(
-                source, opened, quantization, number_type, place, device_map or {"": place}
+            model, processor, kind = _open_and_fill(
+                source, family, tokenizer, quantization, number_type, place, device_map
             )
-            return Loaded(model, opened.processor, name, source, kind, family)
+            return Loaded(model, processor, name, source, kind, family)
     except ModelError as error:
         for each in _chain(error):  # their frames hold whatever was loaded so far
             traceback.clear_frames(each.__traceback__)
@@ -200,6 +198,21 @@ def fetch(source: str, watch: Watch) -> Family | None:
     download.fetch(source, watch)
     watch.note("open")
     return family
+
+
+def _open_and_fill(
+    source: str,
+    family: Family | None,
+    tokenizer: str,
+    quantization: str,
+    dtype: torch.dtype,
+    place: torch.device,
+    device_map: str,
+) -> tuple[PreTrainedModel, ProcessorMixin, str]:
+    """(model, processor, what the weights are held in); unpacked weights are gone when it ends."""
+    opened = open_checkpoint(source, dtype, family, tokenizer)
+    model, kind = _fill(source, opened, quantization, dtype, place, device_map or {"": place})
+    return model, opened.processor, kind
 
 
 def _fill(
@@ -233,6 +246,8 @@ def _fill(
             precision=quantization,
         ) from error
     bits.check_modules(model, intended, quantization)
+    if intended:
+        memory.drop_pages_between(bits.held_storages(model).items())
     return model, quantization
 
 
@@ -361,7 +376,6 @@ CAUSES: dict[tuple[type[Exception], ...], str] = {
     (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled): "hub_unreachable",
 }
 """What may lie behind an error of transformers, the first that fits -> what people are told."""
-
 
 PACKAGE_WANTED = (
     r"requires the (\w+) library",

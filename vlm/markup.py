@@ -59,6 +59,14 @@ _MARKS = (
 )
 
 
+CORNER = re.compile(r"<(?:loc|seg)_?\d{1,4}>")
+
+
+def is_place_mark(token: str) -> bool:
+    """Whether a token is a mark of boxes, points or shapes, rather than of the prompt format."""
+    return token in _MARKS or CORNER.fullmatch(token) is not None
+
+
 def _beginnings(mark: str) -> str:
     """A pattern of what a mark begins with; a lone `<` or `<b` may be meant as it stands."""
     least = 2 if mark.startswith(("<|", "</")) else 3

@@ -3,9 +3,10 @@
 import contextlib
 import ctypes
 import gc
+import mmap
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -107,6 +108,48 @@ def reuse_pages(*_: object) -> None:
 def _set_thresholds(library: ctypes.CDLL, pieces: int) -> None:
     library.mallopt(MMAP_THRESHOLD, pieces)
     library.mallopt(TRIM_THRESHOLD, 2 * pieces)
+
+
+DROP_PAGES = 4
+"""MADV_DONTNEED on Linux: what was read of a file is forgotten, and read again when asked for."""
+
+
+def drop_pages_between(spans: Iterable[tuple[int, int]]) -> int:
+    """Lets go of the parts of mapped files that lie between the tensors that use the files.
+
+    A file stays mapped as long as one tensor lies in it. Where the others were quantised, that is
+    memory for nothing: 0.6 GB of a model of 0.65 billion parameters. Linux only; elsewhere the
+    system does it when memory is short.
+
+    Args:
+        spans: (address, bytes) of every tensor that is still used, in any order.
+
+    Returns:
+        Bytes of the parts that were let go of, whether they were in memory or not.
+    """
+    if (library := _glibc()) is None:
+        return 0
+    dropped, page = 0, mmap.PAGESIZE
+    used = sorted(spans)
+    for low, high in _mapped_files():
+        inside = [(start, start + size) for start, size in used if low <= start < high and size]
+        if not inside:  # nobody's, or another model's
+            continue
+        ends, starts = [low, *(end for _, end in inside)], [*(start for start, _ in inside), high]
+        for end, start in zip(ends, starts, strict=True):
+            first, last = -(end // -page) * page, start // page * page
+            if first < last:
+                library.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), DROP_PAGES)
+                dropped += last - first
+    return dropped
+
+
+def _mapped_files() -> Iterator[tuple[int, int]]:
+    """(first address, address after the last) of every mapped file of tensors. Linux only."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.endswith(".safetensors") or "/blobs/" in line:  # the hub's cache links to blobs
+            low, high = line.split(maxsplit=1)[0].split("-")
+            yield int(low, 16), int(high, 16)
 
 
 def give_back() -> None:

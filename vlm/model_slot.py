@@ -7,8 +7,8 @@ before any model is. Conversations hold this place, not a model, so none is lost
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 from vlm.backend import (
     Backend,
@@ -23,15 +23,17 @@ from vlm.backend import (
     Traces,
 )
 from vlm.errors import ModelError, RequestError
+from vlm.explanation import ExplainMethod, Explains, Explanation
 from vlm.inspection import Inspection, Inspects
 from vlm.messages import Image, Message
 from vlm.options import GenerationOptions
-from vlm.settings import Settings
+from vlm.settings import Settings, model_names
 
 Prepare = Callable[[Settings, Report, threading.Event], None]
 """What can be done while another model still answers: looking, downloading. Raises VLMError."""
 Open = Callable[[Settings, Report, threading.Event], Backend]
 """Loads a model; the event asks it to end early, by any exception or with a result to drop."""
+Form = TypeVar("Form")
 State = Literal["idle", "loading", "ready", "failed"]
 
 
@@ -320,7 +322,11 @@ class ModelSlot:
         with self._used(backend):
             if only is not None and only != self.settings:  # it stays as long as it is used
                 raise RequestError("model_changed", name=backend.capabilities().name)
-            yield from backend.stream(messages, options, cancel)
+            for event in backend.stream(messages, options, cancel):
+                if isinstance(event, Finished):
+                    details = self.able.details if self.able else ()
+                    event = replace(event, model=model_names(self.settings, details))
+                yield event
 
     def forget(self) -> bool:
         """See `Forgetful.forget`; False too while an answer is being written."""
@@ -341,6 +347,13 @@ class ModelSlot:
         with self._used(backend):
             yield backend
 
+    @contextlib.contextmanager
+    def _that_is(self, form: type[Form]) -> Iterator[Form]:
+        with self._in_use() as backend:
+            if not isinstance(backend, form):
+                raise RequestError("no_trace", name=backend.capabilities().name)
+            yield backend
+
     def image_layout(self, image: Image, options: GenerationOptions) -> ImageLayout:
         """See `Backend.image_layout`; waits until a model is there."""
         with self._in_use() as backend:
@@ -357,23 +370,28 @@ class ModelSlot:
         Raises:
             RequestError: the model runs elsewhere and shows only its answers.
         """
-        with self._in_use() as backend:
-            if not isinstance(backend, Traces):
-                raise RequestError("no_trace", name=backend.capabilities().name)
+        with self._that_is(Traces) as backend:
             yield from backend.trace(messages, options, cancel)
 
     def inspect(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
     ) -> Iterator[Event | Inspection]:
-        """See `Inspects.inspect`; waits until a model is there.
-
-        Raises:
-            RequestError: the model runs elsewhere and shows only its answers.
-        """
-        with self._in_use() as backend:
-            if not isinstance(backend, Inspects):
-                raise RequestError("no_trace", name=backend.capabilities().name)
+        """See `Inspects.inspect`; waits and raises as `trace` does."""
+        with self._that_is(Inspects) as backend:
             yield from backend.inspect(messages, options, cancel)
+
+    def explain(
+        self,
+        messages: Sequence[Message],
+        answer: str,
+        options: GenerationOptions | None = None,
+        method: ExplainMethod = "attention",
+        cancel: threading.Event | None = None,
+        tell: Callable[[Event], None] | None = None,
+    ) -> Explanation:
+        """See `Explains.explain`; waits and raises as `trace` does."""
+        with self._that_is(Explains) as backend:
+            return backend.explain(messages, answer, options, method, cancel, tell)
 
     def capabilities(self) -> Capabilities:
         """See `Backend.capabilities`; waits for a model unless one was here and was put away."""

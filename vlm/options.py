@@ -22,6 +22,8 @@ class GenerationOptions:
         seed: the same seed gives the same answer on the same machine.
         image_detail: how images are cut up and scaled: the name of a `vlm.backend.ImageKnob` ->
             its value. Which there are is the processor's to say.
+        kv_cache_bits: in which keys and values are kept: 16, or 8 to take half the memory of a long
+            conversation. Not every model can.
     """
 
     temperature: float | None = None
@@ -34,12 +36,18 @@ class GenerationOptions:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     image_detail: Mapping[str, int | bool] = field(default_factory=dict)
+    kv_cache_bits: int | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in OPTION_RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise RequestError("option_out_of_range", name=name, got=value, low=low, high=high)
+        for name, accepted in OPTION_CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in accepted:
+                words = ", ".join(map(str, accepted))
+                raise RequestError("option_choice", name=name, got=value, accepted=words)
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> "GenerationOptions":
@@ -126,6 +134,9 @@ OPTION_RANGES: Mapping[str, tuple[float, float]] = {
 }
 """Smallest and largest value of each option that is a number."""
 
+OPTION_CHOICES: Mapping[str, tuple[int, ...]] = {"kv_cache_bits": (16, 8)}
+"""The values of each option that is one of a few; the first is that of every model."""
+
 OPTION_TYPES: Mapping[str, tuple[type, ...]] = {
     "temperature": (int, float),
     "top_p": (int, float),
@@ -137,5 +148,6 @@ OPTION_TYPES: Mapping[str, tuple[type, ...]] = {
     "stop": (tuple,),
     "seed": (int,),
     "image_detail": (dict,),
+    "kv_cache_bits": (int,),
 }
 """What each option of an answer may be in JSON, a list being a tuple here."""

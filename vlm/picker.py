@@ -4,8 +4,9 @@ In: the catalogue, a precision, the memory that is free. Out: a `Row` each. What
 machine is read; of what lies elsewhere only the catalogue's figures are known, and the row says so.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ class Picker:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
-        self._blueprints: dict[tuple[str, str], Blueprint] = {}
+        self._blueprints: dict[tuple[str, str, str], Blueprint] = {}
         self.asked = False
         """Whether anybody has asked for the list."""
 
@@ -100,7 +101,7 @@ class Picker:
         from vlm.blueprint import Workload
         from vlm.estimate import advise, judge
 
-        blueprint = self._blueprint(source, dtype)
+        blueprint = self.blueprint(source, dtype)
         free, workload = memory.free_bytes(blueprint.device) + freed, Workload()
         return Checked(
             verdicts=judge(blueprint, workload, free),
@@ -108,12 +109,15 @@ class Picker:
             wanted=blueprint.fitted(workload),
         )
 
-    def _blueprint(self, source: str, dtype: str) -> "Blueprint":
+    def blueprint(self, source: str, dtype: str, tokenizer: str = "") -> "Blueprint":
+        """A checkpoint without its weights, read once. Raises ModelError."""
         from vlm.blueprint import read
 
-        key = (source, dtype)
+        key = (source, dtype, tokenizer)
         if key not in self._blueprints:
-            self._blueprints[key] = read(source, device=self._settings.device, dtype=dtype)
+            self._blueprints[key] = read(
+                source, device=self._settings.device, dtype=dtype, tokenizer=tokenizer
+            )
         return self._blueprints[key]
 
     def _roughly(self, checkpoint: Checkpoint, dtype: str, freed: int) -> "list[Verdict]":
@@ -129,9 +133,19 @@ class Picker:
 def _chosen(verdicts: "list[Verdict]", quantization: str) -> "Verdict":
     """The verdict of a precision; with "auto" of the first that fits, or else of the last."""
     by_name: Mapping[str, Verdict] = {each.quantization: each for each in verdicts}
+    if quantization == "fp4" and "nf4" in by_name:  # other values, as many bits
+        like = by_name["nf4"]
+        return replace(like, quantization="fp4", estimate=replace(like.estimate, precision="fp4"))
     if quantization in by_name:
         return by_name[quantization]
     return next((each for each in verdicts if each.kind != "too_big"), verdicts[-1])
+
+
+def largest_that_fits(rows: Sequence[Row], below: float = math.inf) -> Row | None:
+    """The row with the most parameters of those that fit; fewer than so many millions."""
+    fitting = [row for row in rows if row.verdict.kind == "fits"]
+    fewer = [row for row in fitting if row.checkpoint.parameters < below]
+    return max(fewer, key=lambda row: row.checkpoint.parameters, default=None)
 
 
 def _bytes_below(path: Path) -> int:

@@ -1,12 +1,12 @@
 """What happened in words, the same on the page and in the terminal."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vlm.backend import Finished, Progress, Timings, Usage
 from vlm.chat import Turn
-from vlm.settings import Settings, flag_words, option_words, setting_words
+from vlm.settings import MODEL_SETTINGS, Settings, flag_words, option_words, setting_words
 from vlm.strings import say
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ LINE = ("first_token", "decode", "tokens_in", "tokens_out", "memory", "total")
 
 PARTS_OF_PROMPT = ("cached", "images")
 """The figures that the line puts in brackets after `tokens_in`."""
-
-MODEL_SETTINGS = ("model", "tokenizer", "quantization", "dtype", "device", "backend")
-"""The settings that an answer depends on."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +145,11 @@ def reproduce_command(
 
     Args:
         turn: what to ask again. Its images are named as their files were.
-        settings: of the program that answered.
+        settings: of the program; what the turn knows of its model counts more.
         number: of the turn, from 1. One with turns before it is asked from an exported file.
         conversation: name of that file.
     """
+    settings = replace(settings, **turn.finished.model)  # pyright: ignore[reportArgumentType]
     words = ["python", "-m", "vlm", "chat"]
     if number > 1:
         words += [*flag_words("--replay", conversation), "--turn", str(number)]

@@ -45,9 +45,14 @@ class SeededSampling(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """(batch, tokens), (batch, vocabulary) -> (batch, vocabulary)"""
-        for warper in self._warpers:
-            scores = warper(input_ids, scores)  # pyright: ignore[reportAssignmentType]
+        scores = self.left(input_ids, scores)
         chances = torch.softmax(scores, dim=-1)
         drawn = torch.multinomial(chances, num_samples=1, generator=self._generator)  # (batch, 1)
         nothing = torch.full_like(scores, -torch.inf)
         return nothing.scatter_(1, drawn, 0.0)  # pyright: ignore[reportReturnType]
+
+    def left(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """The scores (batch, vocabulary) that are drawn from: minus infinity for what is not."""
+        for warper in self._warpers:
+            scores = warper(input_ids, scores)  # pyright: ignore[reportAssignmentType]
+        return scores

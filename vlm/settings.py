@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 
 from vlm.errors import SettingError
 from vlm.images import ImageLimits
-from vlm.options import OPTION_RANGES, OPTION_TYPES, GenerationOptions
+from vlm.options import OPTION_CHOICES, OPTION_RANGES, OPTION_TYPES, GenerationOptions
 from vlm.strings import choose_language, say
 
 
@@ -64,6 +64,12 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "language": ("auto", "en", "zh"),
 }
 """Settings that take one of a few words."""
+
+MODEL_SETTINGS = ("model", "tokenizer", "quantization", "dtype", "device", "backend")
+"""The settings that an answer depends on."""
+
+FEWER_BITS = ("int8", "nf4", "fp4")
+"""Values of `quantization` that make a model smaller."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "port": (1, 65535),
@@ -189,6 +195,9 @@ class Parser(argparse.ArgumentParser):
             elif option.name == "image_detail":
                 metavar = "NAME=VALUE"
                 group.add_argument(flag, action="append", default=[], metavar=metavar, help=text)
+            elif option.name in OPTION_CHOICES:
+                metavar = "|".join(map(str, OPTION_CHOICES[option.name]))
+                group.add_argument(flag, type=int, metavar=metavar, help=text)
             elif option.name in OPTION_RANGES:
                 kind = OPTION_TYPES[option.name][-1]
                 group.add_argument(flag, type=kind, metavar=option.name.upper(), help=text)
@@ -226,6 +235,19 @@ def option_words(options: GenerationOptions) -> list[str]:
         for each in value if isinstance(value, list) else [value]:
             words += flag_words(_flag(name), str(each))
     return words
+
+
+def model_names(settings: Settings, details: Sequence[str]) -> dict[str, str]:
+    """The settings that an answer depends on, by name.
+
+    Args:
+        details: `Capabilities.details`; they say which precision one that was left open became.
+    """
+    names = {name: str(getattr(settings, name)) for name in MODEL_SETTINGS}
+    chosen = [each for each in details if each in FEWER_BITS]
+    if names["quantization"] == "auto" and chosen:
+        names["quantization"] = chosen[0]
+    return names
 
 
 def setting_words(settings: Settings, names: Sequence[str]) -> list[str]:

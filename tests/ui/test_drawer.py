@@ -22,7 +22,7 @@ DEFAULTS = {"temperature": 0.7, "top_p": 0.95, "top_k": 50, "max_new_tokens": 51
 ABLE = Capabilities(
     name="Scripted", context_length=8192, defaults=DEFAULTS, image_knobs=KNOBS_OF_ALL_KINDS
 )
-NAMES = ("system_prompt", *NUMBERS, "stop", *KNOBS)
+NAMES = ("system_prompt", *NUMBERS, "stop", *KNOBS, "kv_cache_bits")
 
 
 def read(**typed):
@@ -54,7 +54,9 @@ def close_drawer(tab):
 
 
 def test_every_option_has_a_field():
-    assert {*NUMBERS, "stop", "image_detail"} == {each.name for each in fields(GenerationOptions)}
+    assert {*NUMBERS, "stop", "image_detail", "kv_cache_bits"} == {
+        each.name for each in fields(GenerationOptions)
+    }
 
 
 @pytest.mark.parametrize(

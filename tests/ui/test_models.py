@@ -1,5 +1,6 @@
 """The Models tab: what is loaded, what fits, loading, cancelling, failing, unloading."""
 
+import re
 import threading
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ from vlm.errors import ModelError
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.ui import build_ui, launch, models_view
+from vlm.ui.frame import LOOK_SECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -142,10 +144,12 @@ def test_another_model_is_loaded_and_the_conversation_stays(serve_models, open_t
 def test_a_row_loads_in_the_precision_that_was_chosen(serve_models, open_tab, opening):
     tab = open_tab(serve_models().address)
     go_to(tab)
-    tab.find("#quantization").get_by_label("4 bit").check()
+    tab.find("#quantization").get_by_label("4 bit", exact=True).check()
     expect(tab.find("#fit-table thead")).to_contain_text("4 bit")
     paligemma = row(tab, "PaliGemma 3B mix 224")
-    paligemma.get_by_role("button", name="Load PaliGemma 3B mix 224 in 4 bit").press("Enter")
+    paligemma.get_by_role("button", name="Load PaliGemma 3B mix 224 in 4 bit", exact=True).press(
+        "Enter"
+    )
     expect(notice(tab)).to_contain_text("is loaded")
     assert opening.asked[-1] == ("google/paligemma-3b-mix-224", "nf4")
 
@@ -154,7 +158,7 @@ def test_what_a_precision_is_known_to_change_is_told(serve_models, open_tab):
     tab = open_tab(serve_models().address)
     go_to(tab)
     expect(row(tab, "Pocket 135M").locator(".broken")).to_have_count(0)
-    tab.find("#quantization").get_by_label("4 bit").check()
+    tab.find("#quantization").get_by_label("4 bit", exact=True).check()
     expect(row(tab, "Pocket 135M").locator(".broken")).to_contain_text("only 74 %")
 
 
@@ -198,6 +202,49 @@ def test_what_cannot_be_loaded_says_why_and_can_be_tried_again(serve_models, ope
     del opening.failures["somebody/gated", "none"]
     notice(tab).get_by_role("button", name="Try again").click()
     expect(notice(tab)).to_contain_text("somebody/gated is loaded")
+
+
+def test_another_visitors_page_hears_of_the_model_by_itself(serve_models, open_tab, opening):
+    served = serve_models()
+    tab, other = open_tab(served.address), open_tab(served.address)
+    converse(other, "Who are you?")
+    go_to(other)
+    expect(other.find("#models-now")).to_contain_text("pocket")
+    go_to(tab)
+    other.page.wait_for_timeout(1000 * LOOK_SECONDS + 1000)  # it has looked once
+    opening.go.clear()
+    load(tab, "somebody/something")
+    expect(other.find(".status.loading")).to_contain_text("somebody/something")
+    opening.go.set()
+    expect(other.find(".status.ready")).to_contain_text("somebody/something")
+    expect(other.find("#models-now")).to_contain_text("somebody/something")
+    go_to(other, "Chat")
+    expect(other.answers).to_have_text(["I am pocket."])
+
+
+def test_the_command_names_the_model_that_answered(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    converse(tab, "Who are you?")
+    go_to(tab)
+    load(tab, "somebody/something")
+    expect(notice(tab)).to_contain_text("is loaded")
+    go_to(tab, "Chat")
+    copied = tab.find("#stats .reproduce")
+    expect(copied).to_have_attribute("data-copy", re.compile("--quantization none"))
+    expect(copied).not_to_have_attribute("data-copy", re.compile("somebody"))
+    tab.ask("And now?")
+    tab.wait_for_answer(2)
+    expect(copied).to_have_attribute("data-copy", re.compile("--model somebody/something"))
+
+
+def test_fp4_can_be_chosen(serve_models, open_tab, opening):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#quantization").get_by_label("4 bit (FP4)").check()
+    expect(row(tab, "Pocket 135M").locator(".fit")).to_contain_text("fp4")
+    row(tab, "PaliGemma 3B mix 224").get_by_role("button").press("Enter")
+    expect(notice(tab)).to_contain_text("is loaded")
+    assert opening.asked[-1] == ("google/paligemma-3b-mix-224", "fp4")
 
 
 def test_unloaded_and_back_with_the_next_question(serve_models, open_tab, opening):

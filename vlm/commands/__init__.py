@@ -4,6 +4,6 @@ Each module has `add_arguments(parser)` and `run(arguments, settings) -> exit st
 """
 
 NAMES = (
-    *("chat", "describe", "compare", "trace", "embed", "models", "info"),
+    *("chat", "describe", "compare", "trace", "explain", "embed", "models", "info"),
     *("fit", "quantize", "compare-precision", "bench"),
 )

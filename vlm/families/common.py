@@ -24,6 +24,16 @@ def parts(source: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in source.split("+"))
 
 
+def fetched_folder(source: str, *files: tuple[str, ...]) -> Path:
+    """The folder of a checkpoint; of a hub repository only these files are fetched, no code."""
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    patterns = [pattern for each in files for pattern in each]
+    return Path(snapshot_download(source, allow_patterns=patterns))
+
+
 def read_json(source: str, file: str = CONFIG) -> dict[str, Any]:
     """A JSON object of a folder or of a hub repository's cached files; empty where there is none.
 

@@ -4,6 +4,7 @@ In: what a person types, attaches and presses. Out: the conversation of `vlm.cha
 drawn. The panel holds no conversation of its own.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
 from vlm.messages import Image, user_message
 from vlm.report import progress_words
-from vlm.strings import say
+from vlm.strings import error_text, say
 from vlm.ui import chat_api, chat_view, frame
 from vlm.ui.chat_display import Display
 from vlm.ui.chat_parts import build_parts
@@ -30,7 +31,9 @@ from vlm.ui.context import (
     Visit,
     action_button,
     connect_sending,
+    escaped,
 )
+from vlm.ui.memory_ways import MEMORY_ERRORS, MemoryWays, inner
 from vlm.ui.transfer import Transfer, way_back
 
 log = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ class ChatPanel:
         self.composer = Composer(context, self.parts)
         self.display = Display(context, self.parts, self.composer)
         self.transfer = Transfer(context, self.parts, self.display.at_rest)
+        self.memory_ways: MemoryWays
         self.acts: dict[str, Callable[[Draft, Facts], Iterator[Updates]]] = {
             "send": self.send,
             "example": self.example,
@@ -65,10 +69,12 @@ class ChatPanel:
             "drop": self.drop,
             "clear": self.clear,
             "load": self.load,
+            "fit": lambda draft, facts: self.memory_ways.fit(draft, facts),
             "dismiss": lambda draft, facts: iter([{self.parts.notice: ""}]),
             **self.composer.acts,
             **self.transfer.acts,
         }
+        self.memory_ways = MemoryWays(context, self.parts, self.acts, self._anew)
         self._connect()
         self.transfer.connect()
         chat_api.serve(context)
@@ -140,17 +146,40 @@ class ChatPanel:
             for updates in self.acts[act](draft, facts):
                 yield self._with_images(updates, draft)
         except VLMError as error:
-            yield self._with_images(self._failed(act, draft, facts, error), draft)
+            yield from self._told(*inner(act, facts), draft, error)
         except Exception as error:
             log.exception("%s failed", act)
             unexpected = RequestError("unexpected", detail=type(error).__name__)
             yield self._with_images(self._failed(act, draft, facts, unexpected), draft)
 
-    def _failed(self, act: str, draft: Draft, facts: Facts, error: VLMError) -> Updates:
+    def _told(self, act: str, facts: Facts, draft: Draft, error: VLMError) -> Iterator[Updates]:
+        """Why it failed; where memory ran out, then what would fit, which takes a moment."""
+        language = draft.language
+        local = self.context.settings.backend == "local"
+        if error.key not in MEMORY_ERRORS or draft.visit.busy or not local:
+            yield self._with_images(self._failed(act, draft, facts, error), draft)
+            return
+        waiting = f'<span class="pending">{escaped(say("memory.looking", language))}</span>'
+        yield self._with_images(self._failed(act, draft, facts, error, waiting), draft)
+        with contextlib.suppress(VLMError):  # what is loaded is no longer there to be read
+            again = {**facts, "act": act} if act in REPEATED else {"act": "send"}
+            ways = self.memory_ways.ways(error, draft, again)
+            yield {self.parts.notice: chat_view.card(error_text(error, language), ways, language)}
+            return
+        yield {self.parts.notice: self._card(act, draft, facts, error)}
+
+    def _card(self, act: str, draft: Draft, facts: Facts, error: VLMError) -> str:
+        again = {**facts, "act": act} if act in REPEATED else {"act": "send"}
+        return chat_view.error_card(error, draft.visit.session, draft.language, again)
+
+    def _failed(
+        self, act: str, draft: Draft, facts: Facts, error: VLMError, ways: str | None = None
+    ) -> Updates:
         """Why, with ways on; the conversation as it was, and the question back in the box."""
         visit, language = draft.visit, draft.language
-        again = {**facts, "act": act} if act in REPEATED else {"act": "send"}
-        card = chat_view.error_card(error, visit.session, language, again)
+        card = self._card(act, draft, facts, error)
+        if ways is not None:
+            card = chat_view.card(error_text(error, language), ways, language)
         if visit.busy:  # another answer runs: it is not touched
             return {self.parts.notice: card}
         failed = {**self.display.at_rest(visit, language), self.parts.notice: card}
@@ -327,7 +356,11 @@ class ChatPanel:
         yield {self.parts.notice: ""}
         for words in frame.watch_model(self.context, draft.language):
             yield {self.context.model_status: words}
-        yield self.display.refresh(draft.value, draft.visit, draft.language, *draft.controls)
+        yield self._anew(draft)
+
+    def _anew(self, draft: Draft) -> Updates:
+        """Everything for a model that has just come."""
+        return self.display.refresh(draft.value, draft.visit, draft.language, *draft.controls)
 
     def remember(self, value: dict[str, Any] | None, visit: Visit | None) -> None:
         """What stands in the box, for an answer that fails and has to give its question back."""
@@ -354,5 +387,5 @@ def _with_typed(draft: Draft) -> dict[str, Any]:
 REPEATED = ("example", "retry", "continue", "address_add")
 """What "Try again" repeats as it was; for everything else the box is sent again."""
 
-WHEN_AT_REST = ("edit", "undo", "choose", "drop")
+WHEN_AT_REST = ("edit", "undo", "choose", "drop", "fit")
 """What is not done while an answer runs."""

@@ -292,6 +292,7 @@ def ways_on(error: VLMError, session: ChatSession, language: str, again: Mapping
 ANSWER_ERRORS = (
     "out_of_memory",
     "out_of_memory_answer",
+    "out_of_memory_images",
     "answer_broke_off",
     "model_closed",
     "unexpected",

@@ -67,6 +67,7 @@ class Drawer:
         with gr.Row(elem_classes="fields"):
             self.numbers = {name: self._number(name) for name in (SHORT if prefix else NUMBERS)}
         self.stop = None if prefix else self._stop()
+        self.kv_cache = None if prefix else self._kv_cache()
         words.add(gr.Markdown(elem_classes="heading"), value="settings.images")
         with gr.Column(elem_id=f"{prefix}image-detail"):
             self.image_note = gr.HTML(elem_classes="strip-holder quiet", padding=False)
@@ -76,6 +77,7 @@ class Drawer:
             *self.numbers.values(),
             *([self.stop] if self.stop else []),
             *self.knobs.values(),
+            *([self.kv_cache] if self.kv_cache else []),
         ]
 
     def _strip(self, name: str) -> gr.HTML:
@@ -87,6 +89,13 @@ class Drawer:
             gr.Textbox(elem_id="stop-texts", lines=1, max_lines=4),
             label="option.stop.label",
             info="option.stop.info",
+        )
+
+    def _kv_cache(self) -> gr.Dropdown:
+        return self.context.words.add(
+            gr.Dropdown([("", "default")], value="default", elem_id="kv-cache", visible=False),
+            label="option.kv_cache_bits.label",
+            info="option.kv_cache_bits.info",
         )
 
     def _number(self, name: str) -> gr.Textbox:
@@ -138,6 +147,8 @@ class Drawer:
             if name not in COUNTED and given[name] in ("on", "off")
         }
         detail |= {name: numbers.pop(name) for name in COUNTED if name in numbers}
+        if given.get("kv_cache_bits") not in ("", None, "default"):
+            numbers["kv_cache_bits"] = int(given["kv_cache_bits"])
         return system_prompt, GenerationOptions(**numbers, stop=stops, image_detail=detail), wrong
 
     def show_defaults(self, able: Capabilities, language: str) -> dict[Any, Any]:
@@ -151,6 +162,8 @@ class Drawer:
             updates[control] = _knob_update(known.get(name), language)
         note = "" if known else f"<p>{say('knob.none', language)}</p>"
         updates[self.image_note] = note
+        if self.kv_cache:
+            updates[self.kv_cache] = _kv_cache_update(able.kv_cache_bits, language)
         updates[self.presets] = "" if self.prefix else preset_row(able.presets, language)
         return updates
 
@@ -158,13 +171,15 @@ class Drawer:
     def names(self) -> tuple[str, ...]:
         """Of everything that `reset` can reset."""
         stop = ("stop",) if self.stop else ()
-        return ("system_prompt", *self.numbers, *stop, *KNOBS)
+        cache = ("kv_cache_bits",) if self.kv_cache else ()
+        return ("system_prompt", *self.numbers, *stop, *KNOBS, *cache)
 
     @property
     def outputs(self) -> list[Any]:
         """What `show_defaults` updates, and where wrong numbers are told."""
         told = (self.image_note, self.presets, self.problem)
-        return [*self.numbers.values(), *self.knobs.values(), *told]
+        cache = [self.kv_cache] if self.kv_cache else []
+        return [*self.numbers.values(), *self.knobs.values(), *cache, *told]
 
     def fill(self, name: str, presets: Sequence[Preset]) -> dict[Any, Any]:
         """The fields of the options that a preset sets, with its values; the others stay.
@@ -184,8 +199,19 @@ class Drawer:
         """The field of an option as it was at first."""
         if name not in self.names:
             raise RequestError("option_unknown", got=name, known=", ".join(self.names))
-        switch = name in KNOBS and name not in COUNTED
-        return {self.controls[self.names.index(name)]: "default" if switch else ""}
+        chosen = name == "kv_cache_bits" or (name in KNOBS and name not in COUNTED)
+        return {self.controls[self.names.index(name)]: "default" if chosen else ""}
+
+    def changed(
+        self, values: Sequence[Any], changes: Mapping[str, str]
+    ) -> tuple[list[Any], dict[Any, Any]]:
+        """(`controls` as they stand with other values in some fields, updates of these fields)."""
+        after, updates = list(values), {}
+        for name, value in changes.items():
+            place = self.names.index(name)
+            after[place] = value
+            updates[self.controls[place]] = gr.update(value=value)
+        return after, updates
 
 
 def preset_row(presets: Sequence[Preset], language: str) -> str:
@@ -208,6 +234,8 @@ def chips(system_prompt: str, options: GenerationOptions, language: str) -> str:
     }
     if options.stop:
         changed["stop"] = " ".join(repr(stop) for stop in options.stop)
+    if options.kv_cache_bits is not None:
+        changed["kv_cache_bits"] = say(f"kv_cache.{options.kv_cache_bits}", language)
     if system_prompt:
         changed["system_prompt"] = shortened(system_prompt)
     buttons = [
@@ -266,6 +294,15 @@ def _default_words(name: str, defaults: Mapping[str, object], language: str) -> 
         return say("option.default.unknown", language)
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return say("option.default", language, value=shown)
+
+
+def _kv_cache_update(accepted: Sequence[int], language: str) -> Any:
+    """The choices where there is one; a model without it takes the choice back."""
+    if len(accepted) < 2:
+        return gr.update(visible=False, value="default")
+    usual = say("option.default", language, value=say(f"kv_cache.{accepted[0]}", language))
+    others = [(say(f"kv_cache.{bits}", language), str(bits)) for bits in accepted[1:]]
+    return gr.update(visible=True, choices=[(usual, "default"), *others])
 
 
 def _knob_update(knob: ImageKnob | None, language: str) -> Any:

@@ -29,6 +29,10 @@ RESTORE_THEME = """() => {
 }"""
 
 
+LOOK_SECONDS = 5.0
+"""Between two looks whether another visitor has exchanged the model."""
+
+
 @dataclass(frozen=True)
 class Header:
     """The components of the header."""
@@ -93,6 +97,30 @@ def connect(context: Context, header: Header) -> None:
         for exchanged in context.exchanges:
             exchanged.then(refresh, inputs, outputs, **QUIET)
     header.theme.click(None, js=SWITCH_THEME)
+    _hear_of_others(context, header)
+
+
+def _hear_of_others(context: Context, header: Header) -> None:
+    """The model that another visitor loads or puts away is told of, everywhere on the page.
+
+    One small request every few seconds; what it finds unchanged changes nothing.
+    """
+    seen, moved = gr.State(""), gr.Textbox(visible="hidden")
+
+    def look(before: str, language: str) -> tuple[Any, Any, Any]:
+        slot = context.backend
+        now = f"{slot.revision} {slot.state}"
+        if now == before:
+            return gr.skip(), gr.skip(), gr.skip()
+        if not before:  # the page has just come, and is told by `watch_model`
+            return now, gr.skip(), gr.skip()
+        return now, now, model_words(context, language)
+
+    timer = gr.Timer(LOOK_SECONDS)
+    outputs = [seen, moved, header.model_status]
+    timer.tick(look, [seen, context.language], outputs, **QUIET)
+    for refresh, inputs, shown in context.refreshers:
+        moved.change(refresh, inputs, shown, **QUIET)
 
 
 def watch_model(context: Context, language: str) -> Iterator[str]:
@@ -108,6 +136,9 @@ def watch_model(context: Context, language: str) -> Iterator[str]:
 def model_words(context: Context, language: str) -> str:
     """What is loaded now, or why nothing is."""
     slot = context.backend
+    if slot.state == "loading" and (loading := slot.loading) is not None:
+        words = say("model.loading", language, name=_title(loading.settings.model))
+        return _status(words, "loading")
     if (error := slot.error) is not None:
         words = say("model.failed", language, name=_wanted(context))
         why = error_text(error, language) if isinstance(error, VLMError) else repr(error)
@@ -119,9 +150,12 @@ def model_words(context: Context, language: str) -> str:
 
 def _wanted(context: Context) -> str:
     """The name of the model that the settings ask for."""
-    name = context.backend.settings.model
-    known = families.look_up(name)
-    return known.title if known else name
+    return _title(context.backend.settings.model)
+
+
+def _title(model: str) -> str:
+    known = families.look_up(model)
+    return known.title if known else model
 
 
 def _status(words: str, state: str, detail: str = "") -> str:

@@ -15,7 +15,7 @@ import gradio as gr
 from vlm import families
 from vlm.errors import ModelError, RequestError, VLMError
 from vlm.model_slot import Loading
-from vlm.picker import Picker, Row
+from vlm.picker import Picker, Row, largest_that_fits
 from vlm.report import advice_words
 from vlm.settings import CHOICES, Settings
 from vlm.strings import error_text, say
@@ -33,7 +33,7 @@ from vlm.ui.context import (
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "none", "int8", "nf4")
+PRECISIONS = ("auto", "none", "int8", "nf4", "fp4")
 STEP = 0.25
 """Seconds between two looks at a loading."""
 OUT_OF_MEMORY = ("too_big", "out_of_memory_weights", "out_of_memory_loading")
@@ -253,12 +253,13 @@ class ModelsPanel:
             again = {"model": settings.model, "quantization": settings.quantization}
             return action_button("load", say("way.try_again", language), **again)
         ways = []
-        smaller = {"auto": (), "none": ("int8", "nf4"), "int8": ("nf4",)}
+        smaller = {"none": ("int8", "nf4"), "int8": ("nf4",)}
         for each in smaller.get(settings.quantization, ()):
             key = "way.load_four_bits" if each == "nf4" else "way.load_eight_bits"
             facts = {"model": settings.model, "quantization": each}
             ways.append(action_button("load", say(key, language), **facts))
-        if row := _largest_that_fits(self._rows("auto", dtype), settings.model):
+        others = [row for row in self._rows("auto", dtype) if row.checkpoint.name != settings.model]
+        if row := largest_that_fits(others):
             title = row.checkpoint.title
             facts = {"model": row.checkpoint.name, "quantization": row.verdict.quantization}
             words = say("way.load_smaller", language, name=title)
@@ -316,15 +317,18 @@ class ModelsPanel:
         return self.at_rest(model, precision, dtype, language)
 
     def at_rest(self, model: str, precision: str, dtype: str, language: str) -> Updates:
-        """Everything as it is while nothing is being loaded."""
+        """Everything as it stands; how far a loading is, `follow` draws."""
         parts, slot = self.parts, self.slot
         here = slot.state == "ready"
-        return {
-            parts.now: models_view.now(slot.able, here, language),
+        still = {
             parts.progress: "",
             parts.load: gr.update(interactive=True),
             parts.unload: gr.update(interactive=here),
-            parts.cancel: gr.update(interactive=slot.loading is not None),
+            parts.cancel: gr.update(interactive=False),
+        }
+        return {
+            parts.now: models_view.now(slot.able, here, language),
+            **(still if slot.loading is None else {}),
             parts.table: self._table(precision, dtype, language),
             parts.precision: gr.update(choices=_choices("precision", PRECISIONS, language)),
             parts.dtype: gr.update(choices=_choices("dtype", CHOICES["dtype"], language)),
@@ -360,9 +364,3 @@ def _strip(name: str) -> gr.HTML:
 def _title(model: str) -> str:
     known = families.look_up(model)
     return known.title if known else model
-
-
-def _largest_that_fits(rows: list[Row], but: str) -> Row | None:
-    """The row with the most parameters of those that fit."""
-    fitting = [row for row in rows if row.verdict.kind == "fits" and row.checkpoint.name != but]
-    return max(fitting, key=lambda row: row.checkpoint.parameters, default=None)

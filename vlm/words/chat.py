@@ -40,6 +40,13 @@ CHAT: Mapping[str, tuple[str, str]] = {
     "option.min_new_tokens.label": ("Shortest answer", "最短回答"),
     "option.num_beams.label": ("Beams", "束数"),
     "option.seed.label": ("Seed", "种子"),
+    "option.kv_cache_bits.label": ("Memory of the context", "上下文的存储"),
+    "option.kv_cache_bits.info": (
+        "8 bit takes half as much and rounds what was read; earlier turns are read anew",
+        "8 位占用减半，但会舍入已读内容，之前的对话需重新读取",
+    ),
+    "kv_cache.16": ("16 bit", "16 位"),
+    "kv_cache.8": ("8 bit", "8 位"),
     "option.seed.random": ("new each time", "每次不同"),
     "option.stop.label": ("Stop texts", "停止文本"),
     "option.stop.info": (

@@ -249,6 +249,33 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "machine.",
         "{name} 不在本机运行，无法显示其内部过程。请在本机加载一个模型。",
     ),
+    "error.explain_cancelled": (
+        "Looking into the answer was cancelled. Start again when you like.",
+        "已取消查看。需要时可重新开始。",
+    ),
+    "error.explain_no_answer": (
+        "There is no answer to look into. Ask a question first.",
+        "没有可查看的回答。请先提问。",
+    ),
+    "error.explain_too_large": (
+        "Looking into {tokens} tokens takes {needed:.1f} GB beside the model; at most {limit:.1f} "
+        "GB are used for this. Send the image in fewer tiles, or look into a shorter answer.",
+        "查看 {tokens} 个词元除模型外还需 {needed:.1f} GB，上限为 {limit:.1f} GB。"
+        "请减少图块，或查看较短的回答。",
+    ),
+    "error.no_attention": (
+        "The layers of this model keep no attention that can be shown. Choose occlusion instead.",
+        "该模型的各层没有可以显示的注意力。请改用遮挡法。",
+    ),
+    "error.sight_unplaced": (
+        "This model does not tell which of its tokens belong to which image. Ask about one image "
+        "alone, or choose occlusion.",
+        "该模型没有说明哪些词元属于哪张图片。请只就一张图片提问，或改用遮挡法。",
+    ),
+    "error.word_not_in_answer": (
+        "The answer does not contain “{word}”. It reads: {answer}.",
+        "回答中没有“{word}”。回答是：{answer}。",
+    ),
     "error.busy": (
         "An answer is still being written in this conversation. Wait for it or stop it first.",
         "这个对话中还有回答正在生成。请等待或先停止它。",
@@ -288,10 +315,35 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "load the model in 4 bits.",
         "回答时内存不足。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
     ),
+    "error.out_of_memory_explain": (
+        "Memory ran out while looking at where the model looked; {free:.1f} GB are free now. Use "
+        "fewer or smaller images or a shorter answer, or load the model in 4 bits.",
+        "查看模型看了哪里时内存不足；现有 {free:.1f} GB 可用。"
+        "请减少或缩小图片、缩短回答，或以 4 位加载模型。",
+    ),
     "error.out_of_memory_answer": (
-        "Memory ran out while answering; {free:.1f} GB are free now. Use fewer or smaller images, "
-        "a shorter conversation, or load the model in 4 bits.",
-        "回答时内存不足，现有 {free:.1f} GB 可用。请减少或缩小图片、缩短对话，或以 4 位加载模型。",
+        "Memory ran out while answering a prompt of {tokens} tokens with {images} image(s) and an "
+        "answer of up to {room} tokens; {free:.1f} GB are free now. Use fewer or smaller images, a "
+        "shorter conversation or answer, or load the model in 4 bits.",
+        "回答时内存不足：提示共 {tokens} 词元，含 {images} 张图片，回答最多 {room} 词元；"
+        "现有 {free:.1f} GB 可用。请减少或缩小图片、缩短对话或回答，或以 4 位加载模型。",
+    ),
+    "error.out_of_memory_images": (
+        "Memory ran out while preparing {images} image(s), the largest of {width} × {height} "
+        "pixels; {free:.1f} GB are free now. Use fewer or smaller images.",
+        "准备 {images} 张图片时内存不足，最大的一张为 {width} × {height} 像素；"
+        "现有 {free:.1f} GB 可用。请减少或缩小图片。",
+    ),
+    "error.kv_cache_not_here": (
+        "This model cannot keep its context in {got} bits here, only in: {known}. It has sliding "
+        "windows or states of another kind, or the device has no such numbers. Leave the option "
+        "empty.",
+        "此模型在本机无法以 {got} 位保存上下文，只能用：{known}。它带有滑动窗口或其他类型的状态，"
+        "或设备不支持这种数值。请不要设置此选项。",
+    ),
+    "error.option_choice": (
+        "{name} is {got}; it must be one of: {accepted}.",
+        "{name} 的值是 {got}，应为以下之一：{accepted}。",
     ),
     "error.history_form": (
         "The history is not a list of messages with role and content (at: {got}). Send "

@@ -42,6 +42,10 @@ PAGE: Mapping[str, tuple[str, str]] = {
         "reading image {current} of {total} …",
         "正在读取第 {current} 张图片，共 {total} 张 …",
     ),
+    "progress.looking": (
+        "looking where it looked, {current} of {total} …",
+        "正在查看模型看了哪里，{current}/{total} …",
+    ),
     "progress.tracing": (
         "running the model, {current} of {total} stages …",
         "模型运行中，已到第 {current} 个阶段，共 {total} 个 …",

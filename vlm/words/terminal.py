@@ -15,6 +15,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "show every stage from pixels to logits in numbers",
         "用数字显示从像素到 logits 的每个阶段",
     ),
+    "cli.explain": (
+        "show where the model looked for an answer, and how sure it was",
+        "显示模型为回答看了哪里，以及它的把握",
+    ),
     "cli.compare": ("show what differs between two images", "显示两张图片的不同之处"),
     "cli.models": ("list the models that can be loaded", "列出可以加载的模型"),
     "cli.info": ("say what a checkpoint holds", "说明一个检查点的内容"),
@@ -265,6 +269,55 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "改为比较已知编辑的图片对，并输出变化检测的准确度",
     ),
     "flag.pairs": ("pairs of each kind to check", "每种编辑检查多少对"),
+    "flag.explain_answer": (
+        "the answer to look into (default: what the model answers)",
+        "要查看的回答（默认由模型现场回答）",
+    ),
+    "flag.word": (
+        "show where it looked for this word (default: for the whole answer)",
+        "显示它为这个词看了哪里（默认为整个回答）",
+    ),
+    "flag.method": (
+        "attention (one run), or occlusion: a grey patch goes over the image, one run each",
+        "attention（注意力，运行一次）或 occlusion（遮挡：灰块逐处覆盖图片，每处运行一次）",
+    ),
+    "flag.explain_out": (
+        "write the map over the image into this file; of several images, one file each",
+        "把叠加在图片上的热图写入该文件；多张图片则各写一个",
+    ),
+    "flag.explain_check": (
+        "look at made pictures with an object in a known quarter instead and print how often it "
+        "is found",
+        "改为查看物体位于已知四分之一处的合成图片，并输出找到的比例",
+    ),
+    "flag.pictures": ("pictures to check with", "用于检验的图片数量"),
+    "explain.answering": ("asking the model …", "正在询问模型……"),
+    "explain.cells": (
+        "image {number}: {share} % of the attention, most of it at {box}",
+        "图片 {number}：占注意力的 {share} %，最集中处 {box}",
+    ),
+    "explain.patches": (
+        "image {number}: most is lost without {box} ({value} nats)",
+        "图片 {number}：缺少 {box} 时损失最大（{value} 奈特）",
+    ),
+    "explain.tile": (
+        "In this model a visual token has no place within its tile: shown is how much each tile "
+        "got. Occlusion shows more.",
+        "该模型的视觉词元在图块内没有固定位置，显示的是每个图块所得的注意力。遮挡法可以看得更细。",
+    ),
+    "explain.image": (
+        "This model does not tell where in the image its visual tokens lie: shown is how much the "
+        "whole image got. Occlusion shows more.",
+        "该模型没有说明视觉词元在图片中的位置，显示的是整张图片所得的注意力。遮挡法可以看得更细。",
+    ),
+    "explain.checking": ("looking at pictures: {kind} …", "正在查看图片：{kind}……"),
+    "explain.kind": ("what is counted", "统计内容"),
+    "explain.pictures": ("pictures", "图片数"),
+    "explain.found": ("found", "找到"),
+    "explain.rate": ("rate", "比例"),
+    "explain.low": ("from", "下限"),
+    "explain.high": ("to (95 %)", "上限（95 %）"),
+    "explain.chance": ("by chance", "随机水平"),
     "flag.runs": ("how often to ask", "提问次数"),
     "flag.repeat": ("ask N times, each with the next seed", "问 N 次，每次用下一个种子"),
     "flag.replay": (
@@ -326,6 +379,10 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.top_k": ("keep so many of the likeliest tokens", "保留最可能的若干词元"),
     "option.repetition_penalty": ("above 1: repeat less", "大于 1 时减少重复"),
     "option.num_beams": ("search so many answers at once", "同时搜索的答案数"),
+    "option.kv_cache_bits": (
+        "keep the context in 8 bits: half its memory, not for every model",
+        "以 8 位保存上下文：占用减半，并非所有模型都支持",
+    ),
     "option.max_new_tokens": ("longest answer, in tokens", "回答的最大词元数"),
     "option.min_new_tokens": ("shortest answer, in tokens", "回答的最小词元数"),
     "option.stop": ("end before this text (may be repeated)", "遇到此文本前结束（可多次给出）"),

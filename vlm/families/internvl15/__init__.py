@@ -131,10 +131,10 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     from vlm.families.internvl15 import files, processing, templates
     from vlm.families.internvl15.configuration import InternVLChatConfig
 
-    folder = _folder(source, WEIGHTS, TOKENIZER)
+    folder = common.fetched_folder(source, WEIGHTS, TOKENIZER)
     config = InternVLChatConfig.from_pretrained(folder)
     template = templates.find_template(config.template, source)
-    words_of = _folder(tokenizer, TOKENIZER) if tokenizer else folder
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, source, words_of)
     config.image_token_id = cast(int, processor.image_token_id)
     files.check_files(folder, config)
@@ -158,22 +158,12 @@ def inspect(source: str, tokenizer: str | None = None) -> Opened:
     from vlm.families.internvl15 import modeling, processing  # noqa: F401 - registers its class
     from vlm.families.internvl15.configuration import InternVLChatConfig
 
-    folder = _folder(source, TOKENIZER)
+    folder = common.fetched_folder(source, TOKENIZER)
     config = InternVLChatConfig.from_pretrained(folder)
-    words_of = _folder(tokenizer, TOKENIZER) if tokenizer else folder
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, source, words_of)
     config.image_token_id = cast(int, processor.image_token_id)
     return Opened(config=config, processor=processor, weights=folder)
-
-
-def _folder(source: str, *files: tuple[str, ...]) -> Path:
-    """The folder of a checkpoint; of a hub repository only these files are fetched, no code."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-
-    patterns = [pattern for each in files for pattern in each]
-    return Path(snapshot_download(source, allow_patterns=patterns))
 
 
 def _published(name: str) -> Opened:

@@ -123,9 +123,9 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     from vlm.families.minicpm_v26 import modeling, processing, weights
     from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
 
-    folder = _folder(source, WEIGHTS, TOKENIZER)
+    folder = common.fetched_folder(source, WEIGHTS, TOKENIZER)
     config = MiniCPMVConfig.from_pretrained(folder)
-    words_of = _folder(tokenizer, TOKENIZER) if tokenizer else folder
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, folder, words_of)
     config.image_token_id = processor.image_token_id
     weights.check_files(folder, modeling.MiniCPMVForConditionalGeneration, config)
@@ -148,14 +148,17 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     )
 
 
-def _folder(source: str, *files: tuple[str, ...]) -> Path:
-    """The folder of a checkpoint; of a hub repository only these files are fetched, no code."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
+def inspect(source: str, tokenizer: str | None = None) -> Opened:
+    """A checkpoint without its weights, of which a hub repository keeps the largest files."""
+    from vlm.families.minicpm_v26 import modeling, processing  # noqa: F401 - registers its class
+    from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
 
-    patterns = [pattern for each in files for pattern in each]
-    return Path(snapshot_download(source, allow_patterns=patterns))
+    folder = common.fetched_folder(source, TOKENIZER)
+    config = MiniCPMVConfig.from_pretrained(folder)
+    words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
+    processor = processing.make_processor(config, folder, words_of)
+    config.image_token_id = processor.image_token_id
+    return Opened(config=config, processor=processor, weights=folder)
 
 
 def tiny_config(words: int) -> "MiniCPMVConfig":
@@ -224,6 +227,7 @@ FAMILY = Family(
     name="minicpm_v26",
     recognises=recognises,
     open=open,
+    inspect=inspect,
     checkpoints=CHECKPOINTS,
     stages=STAGES,
     tiny=tiny,

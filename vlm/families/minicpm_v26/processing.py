@@ -267,6 +267,7 @@ class MiniCPMVProcessor(ProcessorMixin):
             thumbnail=whole if how.grid is not None else None,
             thumbnail_first=True,
             placeholders=how.pictures * tokens,
+            placed=False,
         )
 
 
