@@ -30,6 +30,8 @@ from vlm.ui.safely import Handler, safely
 
 MOST, MOST_HOSTED = 64, 16
 """Cards of a visit: on one's own machine, and where others wait for the same model."""
+SHELF = 8
+"""Cards in one component: every component slows the whole page down, and is drawn as a whole."""
 
 FILE_NAME = "answers"
 DOWNLOAD = "() => setTimeout(() => document.querySelector('#grid-exported')?.click(), 100)"
@@ -112,7 +114,8 @@ class GridPanel:
             self.buttons |= {name: self._button(name) for name in ("csv", "page")}
         self.file = gr.DownloadButton(elem_id="grid-exported", visible="hidden")
         with gr.Row(elem_id="grid-cards"):
-            self.cards = [_strip(f"grid-card-{place}") for place in range(1, self.most + 1)]
+            shelves = range(1, self.most // SHELF + 1)
+            self.shelves = [_strip(f"grid-shelf-{number}") for number in shelves]
         self.channel = channel("grid")
 
     def _intro(self, language: str) -> str:
@@ -132,7 +135,7 @@ class GridPanel:
         visit, language = self.context.visit, self.context.language
         arranged_by = [self.sort, self.largest]
         inputs = [visit, language, *arranged_by]
-        shown = [*self.cards, self.progress, self.notice, *self.buttons.values()]
+        shown = [*self.shelves, self.progress, self.notice, *self.buttons.values()]
         asking = [*inputs, self.question, *self.drawer.controls]
         run, problem = self.safely(self.run), self.drawer.problem
         self.files.upload(
@@ -305,19 +308,23 @@ class GridPanel:
 
     def _all(self, grid: Grid, language: str) -> Updates:
         """Every card in its place; the other places empty."""
-        shown, several = grid.shown, _several_models(grid)
-        drawn = [grid_view.card(card, language, card.model if several else "") for card in shown]
-        drawn += [""] * (len(self.cards) - len(drawn))
-        return dict(zip(self.cards, drawn, strict=True))
+        return {
+            shelf: self._shelf(grid, number, language) for number, shelf in enumerate(self.shelves)
+        }
 
     def _card(self, grid: Grid, card: Card, language: str) -> Updates:
-        """One card in its place; nothing where it is gone."""
-        model = card.model if _several_models(grid) else ""
-        return {
-            self.cards[place]: grid_view.card(card, language, model)
-            for place, each in enumerate(grid.shown)
-            if each is card
-        }
+        """One card in its place, with those on its shelf; nothing where it is gone."""
+        for place, each in enumerate(grid.shown):
+            if each is card:
+                number = place // SHELF
+                return {self.shelves[number]: self._shelf(grid, number, language)}
+        return {}
+
+    def _shelf(self, grid: Grid, number: int, language: str) -> str:
+        cards, several = grid.shown[number * SHELF :][:SHELF], _several_models(grid)
+        return "".join(
+            grid_view.card(card, language, card.model if several else "") for card in cards
+        )
 
     def _buttons(self, grid: Grid) -> Updates:
         """Which buttons can be used now; the style sheet hides the others."""
