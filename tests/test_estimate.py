@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from vlm import families
 from vlm.blueprint import Blueprint, Workload, read
@@ -55,7 +56,7 @@ def keys_and_values(source: str, tokens: int) -> int:
     with torch.inference_mode():
         states = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True)
     # layers that share the states of another have none; recurrent ones have others
-    held = (each for layer in states.past_key_values.layers for each in vars(layer).values())
+    held = tree_leaves([vars(layer) for layer in states.past_key_values.layers])
     return sum({id(each): each.nbytes for each in held if isinstance(each, torch.Tensor)}.values())
 
 

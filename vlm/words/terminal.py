@@ -16,7 +16,7 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "用数字显示从像素到 logits 的每个阶段",
     ),
     "cli.explain": (
-        "show where the model looked for an answer, and how sure it was",
+        "show where the model looked, and how sure it was",
         "显示模型为回答看了哪里，以及它的把握",
     ),
     "cli.compare": ("show what differs between two images", "显示两张图片的不同之处"),
