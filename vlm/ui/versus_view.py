@@ -63,7 +63,7 @@ def _frame(
     cost = "" if comparison.hidden else _cost(frame, language)
     return (
         f'<section class="side {frame.state}" aria-label="{escaped(title)}">'
-        f"<h3>{escaped(title)}</h3>"
+        f"<h2>{escaped(title)}</h2>"
         f'<p class="quiet set">{escaped(settings) or "&nbsp;"}</p>'
         f'<div class="said">{said}</div><div class="stats">{cost}</div></section>'
     )
