@@ -24,7 +24,7 @@ SIZE = (480, 320)
 class SeeingBackend(ScriptedBackend):
     """Shows a vision tower too: each of 4 x 4 positions sees the mean colours of its place."""
 
-    def trace(self, messages, options=None):
+    def trace(self, messages, options=None, cancel=None):
         (image,) = messages[-1].images
         colours = image.pixels.convert("RGB").resize((4, 4), pillow.Resampling.BOX)
         array = numpy.asarray(colours, numpy.float32).reshape(1, 16, 3) - 128
