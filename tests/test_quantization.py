@@ -242,7 +242,6 @@ def test_a_device_map_goes_through_to_accelerate_on_a_cpu(wide, device_map) -> N
     loaded = load(str(wide), quantization="none", dtype="float32", device_map=device_map)
     one = load(str(wide), quantization="none", dtype="float32", device="cpu")
     assert {each.device.type for each in loaded.model.parameters()} == {"cpu"}
-    assert set(loaded.model.hf_device_map.values()) == {"cpu"}
     for (name, first), second in zip(
         loaded.model.named_parameters(), one.model.parameters(), strict=True
     ):

@@ -9,7 +9,7 @@ from tests.reading_lines import LINK, PAGES, ROOT
 from tests.support.fakes import photo
 from vlm import families
 from vlm.messages import user_message
-from vlm.unweighted import Shelf
+from vlm.ui.shelf import Shelf
 from vlm.words.inspect import INSPECT
 
 WRITTEN = {path: path.read_text(encoding="utf-8") for path in PAGES}

@@ -11,7 +11,8 @@ from vlm import families
 from vlm.engine import Engine
 from vlm.inspection import Inspection, tile_spans
 from vlm.messages import user_message
-from vlm.unweighted import Shelf, open_unweighted
+from vlm.ui.shelf import Shelf
+from vlm.unweighted import open_unweighted
 
 NAMES = [each.name for each in families.published()]
 SHELF = Shelf()

@@ -106,7 +106,7 @@ def to_page(multiples: Multiples, cards: Sequence[Card], language: str = "en") -
     """
     asked = multiples.asked
     question = asked.question if asked else ""
-    title = html.escape(question or say("tab.grid", language))
+    title = html.escape(question or say("section.grid", language))
     system_prompt = asked.system_prompt if asked else ""
     return "\n".join(
         [

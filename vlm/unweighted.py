@@ -82,33 +82,6 @@ class Unweighted:
         return replace(found, memory={**self._weights, **found.memory})
 
 
-class Shelf:
-    """Opens models without weights and remembers the last ones: each holds its names and shapes.
-
-    Safe to use from several threads.
-    """
-
-    LIMIT = 4
-
-    def __init__(self) -> None:
-        self._opened: dict[str, Unweighted] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def names(self) -> set[str]:
-        """What can be opened without the network."""
-        return {each.name for each in families.published()}
-
-    def open(self, name: str) -> Unweighted:
-        """See `open_unweighted`."""
-        with self._lock:
-            if name not in self._opened:
-                self._opened[name] = open_unweighted(name)
-                while len(self._opened) > self.LIMIT:
-                    self._opened.pop(next(iter(self._opened)))
-            return self._opened[name]
-
-
 def open_unweighted(name: str) -> Unweighted:
     """A model by its name, from its configuration alone.
 

@@ -12,7 +12,7 @@ from vlm.messages import user_message
 from vlm.options import GenerationOptions
 from vlm.stage_pictures import numbers
 from vlm.ui.context import Context
-from vlm.unweighted import Shelf
+from vlm.ui.shelf import Shelf
 
 
 def serve(context: Context, shelf: Shelf, loaded: str) -> None:

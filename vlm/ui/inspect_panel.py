@@ -26,7 +26,7 @@ from vlm.strings import error_text, say
 from vlm.ui import inspect_api, inspect_view
 from vlm.ui.chat_view import card
 from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped
-from vlm.unweighted import Shelf
+from vlm.ui.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
