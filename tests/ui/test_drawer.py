@@ -1,7 +1,9 @@
 """The settings drawer: every option of an answer, from the field to the backend."""
 
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from playwright.sync_api import expect
 
@@ -11,7 +13,8 @@ from vlm.backend import Capabilities, ImageKnob
 from vlm.errors import RequestError, SettingError
 from vlm.options import GenerationOptions, Preset
 from vlm.strings import LANGUAGES, say
-from vlm.ui.drawer import KNOBS, NUMBERS, WHOLE, Drawer, chips, preset_row, problem_words
+from vlm.ui.context import Words
+from vlm.ui.drawer import KNOBS, NUMBERS, SHORT, WHOLE, Drawer, chips, preset_row, problem_words
 
 KNOBS_OF_ALL_KINDS = (
     ImageKnob(name="tiles", default=4, low=1, high=12),
@@ -25,10 +28,15 @@ ABLE = Capabilities(
 NAMES = ("system_prompt", *NUMBERS, "stop", *KNOBS, "kv_cache_bits")
 
 
+def new_drawer(prefix=""):
+    """A drawer that no browser shows; of its context it needs the words alone."""
+    with gr.Blocks():
+        return Drawer(SimpleNamespace(words=Words()), prefix)
+
+
 def read(**typed):
     """(system prompt, options, what is wrong) of a drawer with these fields filled."""
-    drawer = Drawer.__new__(Drawer)  # reading takes no components
-    return drawer.read([typed.get(name, "") for name in NAMES])
+    return new_drawer().read([typed.get(name, "") for name in NAMES])
 
 
 def field(tab, id):
@@ -57,6 +65,18 @@ def test_every_option_has_a_field():
     assert {*NUMBERS, "stop", "image_detail", "kv_cache_bits"} == {
         each.name for each in fields(GenerationOptions)
     }
+    assert new_drawer().names == NAMES
+
+
+def test_a_drawer_of_another_tab_has_fewer_fields_and_reads_them():
+    drawer = new_drawer("grid-")
+    typed = {"system_prompt": "Be brief.", "seed": "7", "thumbnail": "off"}
+    assert drawer.read([typed.get(name, "") for name in drawer.names]) == (
+        "Be brief.",
+        GenerationOptions(seed=7, image_detail={"thumbnail": False}),
+        [],
+    )
+    assert set(NAMES) - set(drawer.names) == {*NUMBERS, "stop", "kv_cache_bits"} - set(SHORT)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +122,8 @@ def test_whole_numbers_are_told_apart():
 
 
 def test_options_refuses_the_first_wrong_number():
-    drawer = Drawer.__new__(Drawer)
     with pytest.raises(RequestError, match="temperature"):
-        drawer.options([{"temperature": "x", "top_p": "y"}.get(name, "") for name in NAMES])
+        new_drawer().options([{"temperature": "x", "top_p": "y"}.get(name, "") for name in NAMES])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -134,9 +153,9 @@ def test_presets_have_a_row_only_where_the_model_has_some(language):
 
 
 def test_a_preset_fills_its_fields_and_no_others():
-    drawer = Drawer.__new__(Drawer)
-    drawer.controls = list(NAMES)  # in place of the components
-    filled = drawer.fill("beams", PRESETS)
+    drawer = new_drawer()
+    names = dict(zip(drawer.controls, drawer.names, strict=True))
+    filled = {names[field]: value for field, value in drawer.fill("beams", PRESETS).items()}
     assert filled == {"temperature": "0", "num_beams": "3", "top_p": "0.85"}
     _, options, wrong = read(**filled)
     assert (options, wrong) == (
