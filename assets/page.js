@@ -2,6 +2,7 @@
 // conversations that a visitor chose to keep in this browser.
 
 window.diptych = (() => {
+    const STOPS = '#stop:enabled, #grid-stop:enabled, #versus-stop:enabled, #cancel-trace:enabled';
     // Never something that a model wrote as HTML into its answer, whatever it calls itself.
     const written = (element) => element.closest('.md') !== null;
     const find = (selector) =>
@@ -215,9 +216,8 @@ window.diptych = (() => {
         if (event.isComposing || event.defaultPrevented) return;
         const box = find('#message textarea');
         if (event.key === 'Escape') {
-            const stop = find('#stop:enabled');
             if (isOpen()) drawer(false);
-            else if (stop?.offsetParent) stop.click();  // not from another tab
+            else [...document.querySelectorAll(STOPS)].find((stop) => stop.offsetParent)?.click();
         } else if (event.key === 'ArrowUp' && event.target === box && !box.value) {
             find('#edit:enabled')?.click();
         }

@@ -171,6 +171,26 @@ def test_the_second_is_sent_in_the_frame_of_the_first():
     assert numpy.abs(numpy.asarray(second.pixels).astype(int) - numpy.asarray(COFFEE)).mean() > 20
 
 
+@pytest.mark.parametrize("opacity", [255, 254])
+def test_the_second_is_shown_to_the_model_in_the_light_of_the_first(opacity):
+    first = as_image(COFFEE)
+    turned = COFFEE.rotate(3, pillow.Resampling.BICUBIC).crop((20, 20, 540, 360))
+    darker = turned.point(lambda value: round(value * 0.8))
+    darker.putalpha(opacity)
+    second = as_image(darker)
+    comparison = compare(first, second)
+
+    def brighter(image):
+        """By how much, where the second reaches, in steps of 8 bits."""
+        apart = numpy.asarray(image.pixels).astype(int)[..., :3] - numpy.asarray(first.pixels)
+        seen = numpy.asarray(pillow.fromarray(comparison.seen).resize(first.pixels.size))
+        return apart[seen].mean()
+
+    assert brighter(aligned_image(first, second, comparison)) < -10
+    sent = aligned_image(first, second, comparison, one_exposure=True)
+    assert abs(brighter(sent)) < 1
+
+
 def test_recompressing_changes_a_little_and_keeps_opacity():
     see_through = COFFEE.convert("RGBA")
     see_through.putalpha(pillow.linear_gradient("L").resize(COFFEE.size))

@@ -129,7 +129,8 @@ def look(
     """
     options = options or GenerationOptions()
     seen: list[VisionFeatures] = []
-    for picture in (first, aligned_image(first, second, comparison), recompressed(first)):
+    laid = aligned_image(first, second, comparison, one_exposure=True)
+    for picture in (first, laid, recompressed(first)):
         stop_if(cancel)
         seen.append(vision_features(engine, picture, options))
     shapes = {tuple(array.shape for array in each.arrays) for each in seen}
@@ -193,10 +194,20 @@ def marked(comparison: Comparison, difference: FeatureDifference) -> Comparison:
 # ---- pictures to send ----
 
 
-def aligned_image(first: Image, second: Image, comparison: Comparison) -> Image:
-    """The second image in the frame and size of the first, filled up from it."""
+def aligned_image(
+    first: Image, second: Image, comparison: Comparison, *, one_exposure: bool = False
+) -> Image:
+    """The second image in the frame and size of the first, filled up from it.
+
+    Args:
+        one_exposure: whether it also gets the light of the first; else a seam may show.
+    """
     size = first.pixels.size
     laid = moved(plain(second.pixels), comparison.alignment.matrix, size)
+    if one_exposure and comparison.exposure.back is not None:
+        steps = (comparison.exposure.back * 255).round().astype(int)  # (3, 256)
+        table = [*steps.ravel().tolist(), *(range(256) if laid.mode == "RGBA" else ())]
+        laid = laid.point(table)
     if not comparison.seen.all():
         where = pillow.fromarray(comparison.seen).convert("L").resize(size)
         under = plain(first.pixels)

@@ -35,7 +35,7 @@ def test_figures_in_words(run, edited):
     lines = ran.out.splitlines()
     assert lines[0].startswith("aligned: ")
     assert lines[1].startswith("structural similarity: 0.")
-    assert lines[2].endswith(" % of the pixels, in 1 regions")
+    assert lines[2].endswith(" % of the pixels; regions: 1")
     assert lines[-1].startswith("1: box ")
     assert ran.err == "aligning …\ncomparing …\noutlining what changed …\n"
 
@@ -75,11 +75,16 @@ def test_pictures_are_written(run, edited, tmp_path):
     assert {pillow.open(folder / name).size for name in names} == {(226, 150)}
 
 
-def test_the_model_marks_what_it_hardly_sees(run, edited):
-    ran = run("compare", CAT, edited, "--features", "--json", "--device", "cpu")
+def test_the_model_marks_what_it_hardly_sees(run, edited, tmp_path):
+    words = ["--features", "--json", "--device", "cpu", "--out", str(tmp_path / "out")]
+    ran = run("compare", CAT, edited, *words)
     (region,) = json.loads(ran.out)["regions"]
     assert region["hardly_seen"] is False
     assert region["feature_distance"] > 0.1
+    heat = numpy.asarray(pillow.open(tmp_path / "out" / "model.png")).astype(int)
+    colour = numpy.ptp(heat, axis=2)  # (height, width); grey is 0
+    left, top, right, bottom = (side // 2 for side in region["box"])
+    assert colour[top:bottom, left:right].mean() > 4 * colour.mean()
     assert ran.err.endswith("loading the model …\nshowing both to the model …\n")
 
 

@@ -111,14 +111,16 @@ def test_each_image_is_asked_by_itself_one_after_another(grid):
     assert cards(tab).locator("img").count() == 3
 
 
-def test_stop_keeps_what_is_done_and_can_go_on(grid):
+@pytest.mark.parametrize("key", ["Enter", "Escape"])
+def test_stop_keeps_what_is_done_and_can_go_on(grid, key):
     never = threading.Event()
     served, tab = grid(["One."], ["Two ", never], ["Two again."], ["Three."])
     add(tab, *THREE)
     expect(tab.find("#grid-go-on")).to_be_hidden()
     ask(tab)
     expect(cards(tab).nth(1).locator(".said")).to_have_text("Two")
-    tab.find("#grid-stop").click()
+    tab.find("#grid-stop").focus()
+    tab.page.keyboard.press(key)
     expect(tab.find("#grid-progress")).to_contain_text("Stopped after 1 of 3")
     expect(cards(tab).nth(1)).to_contain_text("stopped")
     assert served.backend.asked[1].cancel.is_set()

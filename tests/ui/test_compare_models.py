@@ -240,7 +240,7 @@ def test_stopped_in_the_first_answer(versus, opening):
     choose(tab, "b", BETA)
     run(tab)
     expect(side(tab, 0)).to_contain_text("I am")
-    tab.find("#versus-stop").click()
+    tab.page.keyboard.press("Escape")
     expect(status(tab)).to_contain_text("Stopped. What was answered stays.")
     expect(side(tab, 0)).to_contain_text("stopped")
     expect(side(tab, 1)).to_contain_text("not asked")

@@ -209,13 +209,15 @@ def test_keys_do_all_of_it(open_inspect):
     assert why == "pictures: tiles and thumbnail"
 
 
-def test_a_run_is_left_half_way(open_inspect):
+@pytest.mark.parametrize("key", ["Enter", "Escape"])
+def test_a_run_is_left_half_way(open_inspect, key):
     tab = open_inspect(LookedInto(gate=threading.Event()))
     choose(tab)
     tab.find(".picture .tile").first.wait_for()
     tab.find("#trace").click()
     expect(tab.find("#inspect-notice")).to_contain_text("1 of 3 stages")
-    tab.find("#cancel-trace").click()
+    tab.find("#cancel-trace").focus()
+    tab.page.keyboard.press(key)
     expect(tab.find("#inspect-table")).to_contain_text("Stopped half-way: 2 of 3 stages")
     expect(tab.find(".stage-row")).to_have_count(2)
     expect(tab.find("#trace")).to_be_enabled()

@@ -1,7 +1,8 @@
 """`python -m vlm compare FIRST SECOND`: figures of what differs; `--check` measures itself.
 
 Figures go to stdout, progress to stderr. With `--out FOLDER` a heat map, the aligned second image
-and the first with numbered boxes are written there.
+and the first with numbered boxes are written there; with `--features` also a heat map of what the
+model sees.
 """
 
 import json
@@ -22,6 +23,7 @@ from vlm.strings import say
 if TYPE_CHECKING:
     from vlm.alignment import Alignment
     from vlm.compare import Comparison
+    from vlm.feature_difference import FeatureDifference
 
 MOST_PAIRS = 1000
 
@@ -51,10 +53,11 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
 
     first, second = (_open(source, settings) for source in arguments.images)
     found = compare(first, second, progress=lambda stage: _tell(f"compare.{stage}", language))
+    seen = None
     if arguments.features:
-        found = _with_features(first, second, found, settings)
+        found, seen = _with_features(first, second, found, settings)
     if arguments.out is not None:
-        _write(Path(arguments.out), first, found)
+        _write(Path(arguments.out), first, found, seen)
     if arguments.json:
         print(json.dumps(found.to_json()))
     else:
@@ -74,8 +77,8 @@ def _tell(key: str, language: str) -> None:
 
 def _with_features(
     first: Image, second: Image, found: "Comparison", settings: Settings
-) -> "Comparison":
-    """The comparison with its regions marked by what the model of the settings sees."""
+) -> tuple["Comparison", "FeatureDifference"]:
+    """The comparison with its regions marked by what the model of the settings sees, and that."""
     from vlm.feature_difference import look, marked
     from vlm.opening import open_engine  # torch takes seconds
 
@@ -83,18 +86,25 @@ def _with_features(
     _tell("progress.loading", language)
     with closing(open_engine(settings)) as engine:
         _tell("compare.looking", language)
-        return marked(found, look(engine, first, second, found))
+        seen = look(engine, first, second, found)
+    return marked(found, seen), seen
 
 
-def _write(folder: Path, first: Image, found: "Comparison") -> None:
+def _write(
+    folder: Path, first: Image, found: "Comparison", seen: "FeatureDifference | None"
+) -> None:
     """Writes the pictures of a comparison. Raises RequestError where that is not possible."""
     from vlm.difference_pictures import boxed, heat_map
+    from vlm.feature_difference import feature_heat
 
     pictures = {
         "difference.png": heat_map(first, found),
         "aligned.png": found.aligned,
         "regions.png": boxed(first, found),
     }
+    if seen is not None:
+        heat = feature_heat(seen, found.aligned.size, first.original_size)
+        pictures["model.png"] = heat_map(first, found, heat)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():

@@ -128,8 +128,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "compare.not_asked": ("compared as they are", "按原样比较"),
     "compare.similarity": ("structural similarity: {value}", "结构相似度：{value}"),
     "compare.changed": (
-        "changed: {share} % of the pixels, in {count} regions",
-        "变化：{share} % 的像素，共 {count} 个区域",
+        "changed: {share} % of the pixels; regions: {count}",
+        "变化：{share} % 的像素；区域：{count}",
     ),
     "compare.overlap": (
         "the second shows {share} % of the first",
