@@ -143,6 +143,7 @@ def test_close_while_loading_drops_what_comes():
     opening = Opening(ScriptedBackend())
     slot = ModelSlot(opening, FIRST)
     slot.start()
+    until(lambda: opening.asked)  # called off before, it would not be opened at all
     closing = threading.Thread(target=slot.close)
     closing.start()
     opening.go.set()
