@@ -8,10 +8,10 @@ from PIL import Image as pillow
 
 from vlm import alignment
 from vlm.alignment import Alignment, align
-from vlm.arrays import brightness, scaling
-from vlm.commands.compare_pairs import PHOTOS, as_image, similarity_matrix
+from vlm.arrays import brightness, farthest_corner, scaling
+from vlm.commands.compare_pairs import PHOTOS, similarity_matrix
 from vlm.errors import RequestError
-from vlm.images import open_image
+from vlm.images import made_image, open_image
 from vlm.refinement import Template, local_detail, sampled, shifting
 
 NAMES = ("astronaut", "cat", "coffee", "photographer")
@@ -31,10 +31,7 @@ def seen_through(picture: pillow.Image, matrix: numpy.ndarray, size: tuple[int, 
 
 def error(found: Alignment, matrix: numpy.ndarray, size: tuple[int, int]) -> float:
     """The largest distance of a corner from where it should lie."""
-    width, height = size
-    corners = numpy.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
-    apart = (found.matrix - matrix) @ corners
-    return float(numpy.hypot(apart[0], apart[1]).max())
+    return farthest_corner(found.matrix, matrix, size)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,7 +42,7 @@ def error(found: Alignment, matrix: numpy.ndarray, size: tuple[int, int]) -> flo
 def test_within_a_pixel(name, degrees, scale, shift):
     first = photo(name)
     matrix = similarity_matrix(first.size, degrees, scale, shift)
-    found = align(as_image(first), as_image(seen_through(first, matrix, first.size)))
+    found = align(made_image(first), made_image(seen_through(first, matrix, first.size)))
     assert found.state == "aligned"
     assert error(found, matrix, first.size) < 1
     assert found.rotation == pytest.approx(degrees, abs=0.1)
@@ -57,7 +54,7 @@ def test_within_a_pixel(name, degrees, scale, shift):
 def test_upside_down_and_small_is_found_by_phase(name):
     first = photo(name)
     matrix = similarity_matrix(first.size, 140, 0.8, (0, 0))
-    found = align(as_image(first), as_image(seen_through(first, matrix, first.size)))
+    found = align(made_image(first), made_image(seen_through(first, matrix, first.size)))
     assert (found.state, found.method) == ("aligned", "phase")
     assert error(found, matrix, first.size) < 1
 
@@ -65,7 +62,7 @@ def test_upside_down_and_small_is_found_by_phase(name):
 def test_a_small_part_enlarged_is_found_by_features():
     first = photo("coffee")
     part = first.crop((60, 40, 320, 400)).resize((780, 1080), pillow.Resampling.BICUBIC)
-    found = align(as_image(first), as_image(part))
+    found = align(made_image(first), made_image(part))
     assert (found.state, found.method) == ("aligned", "features")
     back = numpy.linalg.inv(found.matrix)  # within the part, in pixels of the first
     for corner in ((0, 0), (780, 0), (0, 1080), (780, 1080)):
@@ -73,17 +70,32 @@ def test_a_small_part_enlarged_is_found_by_features():
         assert (back @ (*corner, 1))[:2] == pytest.approx(expected, abs=1)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("degrees", [-5, 3])
+def test_a_part_of_another_shape_is_not_stretched(name, degrees):
+    """Cut by other shares of its width and height, as one crops a photo by hand."""
+    first = photo(name)
+    width, height = first.size
+    left, top, right, bottom = width // 12, height // 10, width - width // 12, height - height // 10
+    matrix = similarity_matrix(first.size, degrees, 1, (0, 0))
+    part = seen_through(first, matrix, first.size).crop((left, top, right, bottom))
+    found = align(made_image(first), made_image(part))
+    assert error(found, shifting(-left, -top) @ matrix, first.size) < 1
+    assert found.rotation == pytest.approx(degrees, abs=0.1)
+    assert found.scale == pytest.approx(1, abs=0.002)
+
+
 def test_landscape_and_portrait_of_one_scene():
     whole = photo("astronaut")
     first, second = whole.crop((0, 100, 512, 400)), whole.crop((100, 0, 400, 512))
-    found = align(as_image(first), as_image(second))
+    found = align(made_image(first), made_image(second))
     assert error(found, shifting(-100, 100), first.size) < 1
 
 
 @pytest.mark.parametrize("size", [(200, 200), (1024, 1024), (300, 400)])
 def test_the_same_frame_in_another_size_needs_nothing(size):
     first = photo("astronaut")
-    found = align(as_image(first), as_image(first.resize(size, pillow.Resampling.LANCZOS)))
+    found = align(made_image(first), made_image(first.resize(size, pillow.Resampling.LANCZOS)))
     assert found.state == "same_frame"
     assert found.found
     numpy.testing.assert_allclose(found.matrix, scaling(first.size, size))
@@ -94,7 +106,7 @@ def test_a_large_change_and_another_exposure_do_not_pull():
     matrix = similarity_matrix(first.size, 4, 1.05, (6, -3))
     second = seen_through(first, matrix, first.size).point(lambda value: int(value * 0.55))
     second.paste(photo("coffee").crop((0, 0, 300, 400)), (20, 100))
-    found = align(as_image(first), as_image(second))
+    found = align(made_image(first), made_image(second))
     assert found.state == "aligned"
     assert error(found, matrix, first.size) < 1
 
@@ -102,7 +114,7 @@ def test_a_large_change_and_another_exposure_do_not_pull():
 @pytest.mark.parametrize("first", NAMES)
 @pytest.mark.parametrize("second", NAMES)
 def test_pictures_of_different_things_do_not_align(first, second):
-    found = align(as_image(photo(first)), as_image(photo(second)))
+    found = align(made_image(photo(first)), made_image(photo(second)))
     assert found.state == ("same_frame" if first == second else "failed")
     assert found.found == (first == second)
     assert found.agreement in ((1.0,) if first == second else (0.0,))
@@ -112,13 +124,13 @@ def test_pictures_of_different_things_do_not_align(first, second):
 def test_a_mirrored_picture_does_not_align():
     first = photo("coffee")
     mirrored = first.transpose(pillow.Transpose.FLIP_LEFT_RIGHT)
-    assert align(as_image(first), as_image(mirrored)).state == "failed"
+    assert align(made_image(first), made_image(mirrored)).state == "failed"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 300), (300, 300)])
 def test_too_little_to_align_by(size):
-    blank = as_image(pillow.new("RGB", size, (200, 100, 50)))
-    for pair in ((blank, as_image(photo("cat"))), (as_image(photo("cat")), blank)):
+    blank = made_image(pillow.new("RGB", size, (200, 100, 50)))
+    for pair in ((blank, made_image(photo("cat"))), (made_image(photo("cat")), blank)):
         found = align(*pair)
         assert (found.state, found.found) == ("no_detail", False)
 
@@ -126,13 +138,13 @@ def test_too_little_to_align_by(size):
 def test_the_same_pair_gives_the_same_answer():
     first = photo("coffee")
     part = first.crop((200, 150, 460, 350)).resize((780, 600))
-    one, other = (align(as_image(first), as_image(part)) for _ in range(2))
+    one, other = (align(made_image(first), made_image(part)) for _ in range(2))
     assert one.matrix.tolist() == other.matrix.tolist()
 
 
 def test_progress_and_cancel():
     heard: list[str] = []
-    first, second = as_image(photo("cat")), as_image(photo("coffee"))
+    first, second = made_image(photo("cat")), made_image(photo("coffee"))
     align(first, second, progress=heard.append)
     assert heard == ["aligning"]
     cancel = threading.Event()
@@ -152,7 +164,7 @@ def test_cancel_is_heard_between_guesses(monkeypatch):
 
     monkeypatch.setattr(alignment, "_as_framed", guesses)
     with pytest.raises(RequestError, match="stopped"):
-        align(as_image(photo("cat")), as_image(photo("coffee")), cancel=cancel)
+        align(made_image(photo("cat")), made_image(photo("coffee")), cancel=cancel)
     assert len(asked) == 1
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import LogitsProcessorList
 
 from tests.support.fakes import photo
-from tests.support.tiny import BUILDERS
+from tests.support.tiny import EVERY_MODEL, tiny_engine
 from vlm import attention, families
 from vlm.attention import Stopped, attention_layers, middle_third, read_again, table_bytes
 from vlm.chances import answer_tokens
@@ -20,19 +20,12 @@ from vlm.precision import Follow
 
 ANSWER = "A cat, or two."
 QUESTION = [user_message("What?", [photo(size=(70, 90)), photo(size=(64, 40), seed=2)])]
-STATELESS = sorted(BUILDERS)
 
 
-@pytest.fixture(scope="module", params=[*families.NAMES, *STATELESS])
+@pytest.fixture(scope="module", params=EVERY_MODEL)
 def engine(request: Any, checkpoints: Any, tmp_path_factory: Any) -> Iterator[Engine]:
-    if request.param in families.NAMES:
-        folder = tmp_path_factory.mktemp(f"explained_{request.param}")
-        source = families.families()[request.param].tiny(folder)
-    else:
-        source = str(checkpoints[request.param])
-    engine = Engine.load(source, quantization="none", device="cpu", dtype="float32")
-    yield engine
-    engine.close()
+    with tiny_engine(request.param, checkpoints, tmp_path_factory) as engine:
+        yield engine
 
 
 def taken(engine: Engine) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor]:

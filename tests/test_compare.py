@@ -15,11 +15,11 @@ from vlm import compare as module
 from vlm.alignment import Alignment
 from vlm.arrays import scaling
 from vlm.commands.compare_check import Score, count, measure
-from vlm.commands.compare_pairs import KINDS, PHOTOS, as_image, make_pair
+from vlm.commands.compare_pairs import KINDS, PHOTOS, make_pair
 from vlm.compare import WORKING_SIDE, colour_difference, compare, outline
 from vlm.errors import RequestError
 from vlm.exposure import Exposure
-from vlm.images import open_image
+from vlm.images import made_image, open_image
 
 SEED = 77
 PAIRS = 6
@@ -37,7 +37,7 @@ def jpeg(picture: pillow.Image, quality: int) -> pillow.Image:
 
 
 def of(first: pillow.Image, second: pillow.Image) -> module.Comparison:
-    return compare(as_image(first), as_image(second))
+    return compare(made_image(first), made_image(second))
 
 
 # ---- promises ----
@@ -290,7 +290,7 @@ def test_one_far_larger_than_the_other(size):
 
 def test_stages_are_told():
     heard: list[str] = []
-    compare(as_image(photo("cat")), as_image(photo("coffee")), progress=heard.append)
+    compare(made_image(photo("cat")), made_image(photo("coffee")), progress=heard.append)
     assert heard == ["aligning", "comparing", "outlining"]
 
 
@@ -304,8 +304,8 @@ def test_cancelled_at_any_stage(stage):
 
     with pytest.raises(RequestError) as caught:
         compare(
-            as_image(photo("cat")),
-            as_image(jpeg(photo("cat"), 90)),
+            made_image(photo("cat")),
+            made_image(jpeg(photo("cat"), 90)),
             progress=stop_there,
             cancel=cancel,
         )
@@ -315,7 +315,7 @@ def test_cancelled_at_any_stage(stage):
 def test_without_alignment_the_frames_lie_as_they_are():
     """Nothing is moved and no exposure taken out."""
     darker = photo("cat").rotate(4).point([round(value * 0.8) for value in range(256)] * 3)
-    first, second = as_image(photo("cat")), as_image(darker)
+    first, second = made_image(photo("cat")), made_image(darker)
     found = compare(first, second, aligned=False)
     assert found.alignment.state == "not_asked"
     assert not found.alignment.found

@@ -7,10 +7,10 @@ import pytest
 
 from tests.support.fakes import ScriptedBackend, photo
 from vlm.backend import Capabilities, Progress
-from vlm.commands.compare_pairs import as_image
 from vlm.compare import Region, compare
 from vlm.compare_ask import Crop, Plan, ask, crop_box, crops, plan
 from vlm.errors import ModelError, RequestError
+from vlm.images import made_image
 from vlm.messages import Image
 
 ABLE = Capabilities(name="Any")
@@ -158,7 +158,7 @@ def test_crops_show_the_same_place_of_both_in_the_frame_of_the_first():
     first: Image = photo(size=(400, 300), seed=3)
     edited = first.pixels.copy()
     edited.paste((250, 20, 20), (100, 80, 180, 160))
-    second = as_image(edited.resize((800, 600)))
+    second = made_image(edited.resize((800, 600)))
     found = compare(first, second)
     one, other = crops(first, second, found, 1, (1, 3))
     assert (one.number, other.number) == (1, 3)

@@ -3,10 +3,10 @@
 import numpy
 from PIL import Image as pillow
 
-from vlm.commands.compare_pairs import PHOTOS, as_image
+from vlm.commands.compare_pairs import PHOTOS
 from vlm.compare import compare
 from vlm.difference_pictures import FRAME, boxed, heat_map, laid_on
-from vlm.images import open_image
+from vlm.images import made_image, open_image
 
 PHOTO = open_image(PHOTOS / "coffee.jpg").pixels
 
@@ -18,8 +18,8 @@ def edited() -> pillow.Image:
 
 
 def test_heat_is_where_the_change_is():
-    first = as_image(PHOTO)
-    shown = heat_map(first, compare(first, as_image(edited())))
+    first = made_image(PHOTO)
+    shown = heat_map(first, compare(first, made_image(edited())))
     assert (shown.mode, shown.size) == ("RGB", (600, 400))
     values = numpy.asarray(shown).astype(int)
     colourful = values.max(-1) - values.min(-1)
@@ -28,21 +28,21 @@ def test_heat_is_where_the_change_is():
 
 
 def test_without_differences_the_map_is_grey():
-    first = as_image(PHOTO)
+    first = made_image(PHOTO)
     values = numpy.asarray(heat_map(first, compare(first, first))).astype(int)
     assert (values.max(-1) - values.min(-1)).max() <= 1
 
 
 def test_what_is_not_seen_is_darker():
-    first = as_image(PHOTO)
-    found = compare(first, as_image(PHOTO.crop((0, 0, 400, 400))))
+    first = made_image(PHOTO)
+    found = compare(first, made_image(PHOTO.crop((0, 0, 400, 400))))
     grey, whole = (numpy.asarray(heat_map(first, each)) for each in (found, compare(first, first)))
     assert grey[:, 500:].mean() < 0.5 * whole[:, 500:].mean()
 
 
 def test_a_frame_runs_along_the_box():
-    first = as_image(PHOTO)
-    found = compare(first, as_image(edited()))
+    first = made_image(PHOTO)
+    found = compare(first, made_image(edited()))
     shown = numpy.asarray(boxed(first, found))
     left, top, right, bottom = found.regions[0].box
     for row, column in ((bottom - 1, left + 40), (top + 40, left), (top + 40, right - 1)):
@@ -51,14 +51,14 @@ def test_a_frame_runs_along_the_box():
 
 
 def test_a_region_of_one_pixel():
-    black, white = (as_image(pillow.new("RGB", (1, 1), name)) for name in ("black", "white"))
+    black, white = (made_image(pillow.new("RGB", (1, 1), name)) for name in ("black", "white"))
     found = compare(black, white)
     assert boxed(black, found).size == heat_map(black, found).size == (1, 1)
 
 
 def test_both_lie_in_the_frame_of_the_first():
     """What the second does not show is see-through; what it shows is where the first has it."""
-    first, second = as_image(PHOTO), as_image(PHOTO.crop((100, 50, 600, 400)))
+    first, second = made_image(PHOTO), made_image(PHOTO.crop((100, 50, 600, 400)))
     found = compare(first, second)
     under, over = laid_on(first, second, found, 600)
     assert (under.mode, over.mode, under.size, over.size) == ("RGB", "RGBA", (600, 400), (600, 400))
@@ -72,16 +72,16 @@ def test_both_lie_in_the_frame_of_the_first():
 
 
 def test_pictures_for_the_screen_are_not_larger_than_asked_nor_enlarged():
-    first = as_image(PHOTO)
+    first = made_image(PHOTO)
     found = compare(first, first)
     assert [each.size for each in laid_on(first, first, found, 300)] == [(600, 400)] * 2
-    small = as_image(PHOTO.resize((300, 200)))
+    small = made_image(PHOTO.resize((300, 200)))
     found = compare(first, small)
     assert {each.size for each in laid_on(first, small, found, 1600)} == {found.aligned.size}
 
 
 def test_other_values_can_be_drawn_as_heat():
-    first = as_image(PHOTO)
+    first = made_image(PHOTO)
     found = compare(first, first)
     values = numpy.zeros(found.difference.shape)
     values[100:200, 100:200] = 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.support.fakes import ScriptedBackend, photo
-from tests.support.tiny import BUILDERS
+from tests.support.tiny import EVERY_MODEL, tiny_engine
 from vlm import families
 from vlm.attention import attention_layers
 from vlm.backend import ImageLayout, Progress, Tile, open_backend
@@ -28,16 +28,10 @@ IMAGES = [photo(size=(90, 60)), photo(size=(64, 40), seed=2)]
 QUESTION = [user_message("What?", IMAGES)]
 
 
-@pytest.fixture(scope="module", params=[*families.NAMES, *sorted(BUILDERS)])
+@pytest.fixture(scope="module", params=EVERY_MODEL)
 def engine(request: Any, checkpoints: Any, tmp_path_factory: Any) -> Iterator[Engine]:
-    if request.param in families.NAMES:
-        folder = tmp_path_factory.mktemp(f"explained_{request.param}")
-        source = families.families()[request.param].tiny(folder)
-    else:
-        source = str(checkpoints[request.param])
-    engine = Engine.load(source, quantization="none", device="cpu", dtype="float32")
-    yield engine
-    engine.close()
+    with tiny_engine(request.param, checkpoints, tmp_path_factory) as engine:
+        yield engine
 
 
 def test_every_model_explains_an_answer(engine: Engine) -> None:

@@ -10,7 +10,7 @@ from PIL import Image as pillow
 
 from vlm import feature_difference as module
 from vlm.backend import ImageLayout, Stage, Tile
-from vlm.commands.compare_pairs import PHOTOS, as_image, similarity_matrix
+from vlm.commands.compare_pairs import PHOTOS, similarity_matrix
 from vlm.compare import Region, compare
 from vlm.engine import Engine
 from vlm.errors import RequestError
@@ -24,7 +24,7 @@ from vlm.feature_difference import (
     placed,
     recompressed,
 )
-from vlm.images import open_image
+from vlm.images import made_image, open_image
 
 COFFEE = open_image(PHOTOS / "coffee.jpg").pixels
 RANDOM = numpy.random.default_rng(0)
@@ -159,11 +159,11 @@ def test_hardly_seen_is_what_recompression_does_too():
 
 
 def test_the_second_is_sent_in_the_frame_of_the_first():
-    first = as_image(COFFEE)
+    first = made_image(COFFEE)
     matrix = similarity_matrix(COFFEE.size, 5, 1, (0, 0))
     back = tuple(numpy.linalg.inv(matrix)[:2].ravel())
     turned = COFFEE.transform(COFFEE.size, pillow.Transform.AFFINE, back, pillow.Resampling.BICUBIC)
-    second = as_image(turned)
+    second = made_image(turned)
     sent = aligned_image(first, second, compare(first, second))
     assert sent.pixels.size == first.pixels.size
     apart = numpy.asarray(sent.pixels).astype(int) - numpy.asarray(first.pixels)
@@ -195,7 +195,7 @@ def test_recompressing_changes_a_little_and_keeps_opacity():
     see_through = COFFEE.convert("RGBA")
     see_through.putalpha(pillow.linear_gradient("L").resize(COFFEE.size))
     for pixels in (COFFEE, see_through):
-        image = as_image(pixels)
+        image = made_image(pixels)
         after = recompressed(image)
         assert (after.pixels.mode, after.sha256 == image.sha256) == (pixels.mode, False)
         apart = numpy.abs(numpy.asarray(after.pixels).astype(int) - numpy.asarray(pixels))
@@ -220,7 +220,7 @@ def edited(box: tuple[int, int, int, int], colour: object) -> pillow.Image:
 
 
 def test_what_the_model_sees_is_where_the_change_is(engine):
-    first, second = as_image(COFFEE), as_image(edited((380, 60, 560, 240), (20, 90, 230)))
+    first, second = made_image(COFFEE), made_image(edited((380, 60, 560, 240), (20, 90, 230)))
     found = compare(first, second)
     seen = look(engine, first, second, found)
     ((distances,), (tile,)) = seen.distances, seen.tiles
@@ -233,7 +233,7 @@ def test_what_the_model_sees_is_where_the_change_is(engine):
 
 
 def test_an_equal_picture_is_not_seen_at_all(engine):
-    first = as_image(COFFEE)
+    first = made_image(COFFEE)
     seen = look(engine, first, first, compare(first, first))
     assert not seen.distances[0].any()
     assert seen.floor > 0.01
@@ -241,13 +241,13 @@ def test_an_equal_picture_is_not_seen_at_all(engine):
 
 def test_a_change_of_one_step_of_colour_is_hardly_seen(engine):
     pale = COFFEE.crop((0, 0, 150, 150)).point(lambda value: min(255, value + 4))
-    first, second = as_image(COFFEE), as_image(edited((0, 0, 150, 150), pale))
+    first, second = made_image(COFFEE), made_image(edited((0, 0, 150, 150), pale))
     seen = look(engine, first, second, compare(first, second))
     assert seen.hardly_sees(Region(1, (0, 0, 150, 150), 0.1, 4))
 
 
 def test_layouts_that_differ_are_refused(monkeypatch):
-    first = as_image(COFFEE)
+    first = made_image(COFFEE)
     features = iter(
         module.VisionFeatures((replace(WHOLE, columns=columns),), (numpy.ones((2 * columns, 4)),))
         for columns in (3, 4, 3)
@@ -281,7 +281,7 @@ def test_what_recompression_does_is_no_heat():
 def test_a_look_can_be_called_off():
     cancel = threading.Event()
     cancel.set()
-    first = as_image(COFFEE)
+    first = made_image(COFFEE)
     with pytest.raises(RequestError) as caught:
         look(SimpleNamespace(), first, first, compare(first, first), cancel=cancel)
     assert caught.value.key == "compare_cancelled"

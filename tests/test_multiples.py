@@ -145,6 +145,19 @@ def test_stopped_before_the_first_word_waits_again():
     assert multiples.cards[0].finished is None
 
 
+@pytest.mark.parametrize(("words", "state"), [([], "waiting"), (["Half "], "stopped")])
+def test_a_backend_that_breaks_off_is_asked_once_each(words, state):
+    """It was stopped by nobody here: the run ends, and the cards can be gone on with."""
+    closed = [*words, Finished("cancelled")]
+    backend = ScriptedBackend(closed, closed, ["One."], ["Two."])
+    multiples = filled("a", "b")
+    run(multiples, backend)
+    assert states(multiples) == [state, state]
+    assert len(backend.asked) == 2
+    list(multiples.go_on(backend, open_it))
+    assert [card.answer for card in multiples.cards] == ["One.", "Two."]
+
+
 def test_a_failure_stays_on_its_card_and_the_rest_goes_on():
     full = RequestError("context_full", got=9, limit=5)
     backend = ScriptedBackend(["Half ", full], [BREAKS_OFF], [ZeroDivisionError()], ["Four."])

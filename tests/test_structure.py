@@ -75,6 +75,7 @@ ORDER = (
     "exposure",
     "compare",
     "difference_pictures",
+    "difference_words",
     "stage_pictures",
     "feature_difference",
     "word_difference",

@@ -21,7 +21,7 @@ from skimage.measure import ransac
 from skimage.registration import phase_cross_correlation
 from skimage.transform import SimilarityTransform, warp_polar
 
-from vlm.arrays import Size, brightness, fitted, plain, resized, scaling, shrunk
+from vlm.arrays import Size, brightness, farthest_corner, fitted, plain, resized, scaling, shrunk
 from vlm.errors import RequestError
 from vlm.messages import Image
 from vlm.refinement import Template, local_detail, sampled, shifting
@@ -194,8 +194,19 @@ def _best(pair: "_Pair", cancel: threading.Event | None) -> _Guess | None:
 
 
 def _as_framed(pair: "_Pair") -> Iterator[ndarray]:
-    """The second frame stretched onto the first."""
-    yield scaling(*pair.sizes)
+    """The middles on each other at a scale by area, then the second frame stretched onto the first.
+
+    Refinement keeps the form of a guess, so a part that was cut out would stay stretched by the
+    second; a picture that was stretched needs it. Frames of one form differ in nothing.
+    """
+    stretched = scaling(*pair.sizes)
+    scale = math.sqrt(stretched[0, 0] * stretched[1, 1])
+    (width, height), (other_width, other_height) = pair.sizes
+    if abs(width * scale - other_width) > 1 or abs(height * scale - other_height) > 1:
+        uniform = scale * numpy.eye(3)
+        uniform[:, 2] = (other_width - scale * width) / 2, (other_height - scale * height) / 2, 1
+        yield uniform
+    yield stretched
 
 
 def _by_phase(pair: "_Pair") -> Iterator[ndarray]:
@@ -298,10 +309,7 @@ class _Pair:
 
     def moves(self, matrix: ndarray) -> float:
         """How far the first's corners lie from where frames put them, in pixels of the second."""
-        width, height = self.sizes[0]
-        corners = numpy.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
-        apart = (matrix - scaling(*self.sizes)) @ corners
-        return float(numpy.hypot(apart[0], apart[1]).max())
+        return farthest_corner(matrix, scaling(*self.sizes), self.sizes[0])
 
     def refined(self, matrix: ndarray, sides: Sequence[int]) -> ndarray | None:
         """The similarity near a guess that fits best on copies of these sides; None: it runs off.

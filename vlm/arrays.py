@@ -89,6 +89,14 @@ def scaling(size: Size, other: Size) -> ndarray:
     return numpy.diag([other[0] / size[0], other[1] / size[1], 1.0])
 
 
+def farthest_corner(one: ndarray, other: ndarray, size: Size) -> float:
+    """The largest distance between where two matrices (3, 3) put a frame's corners, in pixels."""
+    width, height = size
+    corners = numpy.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    apart = (one - other) @ corners  # (3, corners)
+    return float(numpy.hypot(apart[0], apart[1]).max())
+
+
 def on_white(pixels: Pixels) -> tuple[ndarray, ndarray | None]:
     """Colours (height, width, 3) from 0 to 1 laid on white, and opacity (height, width).
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from vlm.backend import Backend, Event, Finished, TextDelta
 from vlm.errors import RequestError
 from vlm.markup import split_thinking
-from vlm.messages import Image, Message, Text, user_message
+from vlm.messages import Image, Message, Text, system_messages, user_message
 from vlm.options import GenerationOptions
 
 ANSWER_ROOM = 64
@@ -261,7 +261,6 @@ class ChatSession:
 
     def _messages(self, count: int, system_prompt: str) -> list[Message]:
         """What goes before turn `count`: thoughts are not part of the history."""
-        system = [Message("system", (Text(system_prompt),))] if system_prompt else []
         said = [
             message
             for turn in self.turns[min(self.dropped, count) : count]
@@ -270,7 +269,7 @@ class ChatSession:
                 Message("assistant", (Text(split_thinking(turn.answer)[1]),)),
             )
         ]
-        return [*system, *self._history, *said]
+        return [*system_messages(system_prompt), *self._history, *said]
 
     def _ask(
         self,

@@ -7,16 +7,18 @@ whole answer as far as it is written. Built on `ChatSession`; nothing is kept be
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from vlm.backend import Backend, Capabilities, Progress, TextDelta
 from vlm.chat import ChatSession, Turn
-from vlm.compare import Comparison, Region
 from vlm.errors import RequestError
-from vlm.feature_difference import aligned_image, reopened
+from vlm.images import made_image
 from vlm.markup import split_thinking
 from vlm.messages import Image
-from vlm.options import GenerationOptions
 from vlm.strings import say
+
+if TYPE_CHECKING:
+    from vlm.compare import Comparison, Region
 
 MARGIN = 0.25
 """Of a region's sides, how much around it a crop shows too, on each side."""
@@ -96,7 +98,7 @@ def plan(able: Capabilities, images: int, regions: int, most: int) -> Plan:
 
 
 def crops(
-    first: Image, second: Image, comparison: Comparison, count: int, numbers: tuple[int, int]
+    first: Image, second: Image, comparison: "Comparison", count: int, numbers: tuple[int, int]
 ) -> list[Crop]:
     """The largest changed regions, cut out of both images with a margin.
 
@@ -107,17 +109,19 @@ def crops(
     regions = comparison.regions[:count]
     if not regions:
         return []
+    from vlm.feature_difference import aligned_image  # scikit-image takes a second
+
     images = (first, aligned_image(first, second, comparison))
     cut = []
     for region in regions:
         box = crop_box(region, first.pixels.size)
         for number, image in zip(numbers, images, strict=True):
             name = f"{region.number}-{image.name}"
-            cut.append(Crop(number, reopened(image.pixels.crop(box), "TIFF", name)))
+            cut.append(Crop(number, made_image(image.pixels.crop(box), name)))
     return cut
 
 
-def crop_box(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def crop_box(region: "Region", size: tuple[int, int]) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of what is cut out for a region, in pixels of the first image."""
     spans = []
     for low, high, length in zip(region.box[:2], region.box[2:], size, strict=True):
@@ -135,7 +139,6 @@ def ask(
     closer: Sequence[Crop] = (),
     *,
     together: bool = True,
-    options: GenerationOptions | None = None,
     cancel: threading.Event | None = None,
     language: str = "en",
 ) -> Iterator[Reply]:
@@ -153,7 +156,7 @@ def ask(
     """
     if not question.strip():
         raise RequestError("empty_question")
-    asker = _Asker(backend, options or GenerationOptions(), cancel or threading.Event())
+    asker = _Asker(backend, cancel or threading.Event())
     if together:
         text = "\n".join([*_crop_words(len(images), closer, language), question])
         sent = [*images, *(crop.image for crop in closer)]
@@ -194,11 +197,9 @@ def _one_by_one(
 class _Asker:
     """Asks one thing after another and keeps what was said."""
 
-    def __init__(
-        self, backend: Backend, options: GenerationOptions, cancel: threading.Event
-    ) -> None:
+    def __init__(self, backend: Backend, cancel: threading.Event) -> None:
         self.parts: list[Part] = []
-        self._backend, self._options, self._cancel = backend, options, cancel
+        self._backend, self._cancel = backend, cancel
 
     @property
     def stopped(self) -> bool:
@@ -210,7 +211,7 @@ class _Asker:
         said, at = tuple(self.parts), len(self.parts)
         self.parts.append(part)
         session = ChatSession(self._backend, max_images=max(1, len(images)))
-        for event in session.send(text, images, self._options, self._cancel):
+        for event in session.send(text, images, cancel=self._cancel):
             if isinstance(event, Progress):
                 yield Reply((*said, part), waiting=event)
             elif isinstance(event, TextDelta):

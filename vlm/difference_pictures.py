@@ -1,13 +1,17 @@
 """Pictures of a comparison: a heat map, numbered boxes, both images in one frame."""
 
+from typing import TYPE_CHECKING
+
 import numpy
 from numpy import ndarray
 from PIL import Image as pillow
 from PIL import ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from vlm.arrays import LUMA, covered, fitted, moved, on_white, plain, scaling, shrunk
-from vlm.compare import Comparison
 from vlm.messages import Image, Pixels
+
+if TYPE_CHECKING:
+    from vlm.compare import Comparison
 
 HOTTEST = 50.0
 """Difference of colour that is shown in the last colour; see `vlm.compare.colour_difference`."""
@@ -17,7 +21,7 @@ FRAME = (255, 64, 32)
 NUMBER = (255, 255, 255)
 
 
-def heat_map(first: Image, comparison: Comparison, values: ndarray | None = None) -> Pixels:
+def heat_map(first: Image, comparison: "Comparison", values: ndarray | None = None) -> Pixels:
     """The first image in pale grey, the differences over it in colour.
 
     RGB, in the size of the arrays of the comparison. What the second does not show stays dark.
@@ -34,13 +38,17 @@ def heat_map(first: Image, comparison: Comparison, values: ndarray | None = None
 
 def veiled(grey: ndarray, strength: ndarray) -> Pixels:
     """A grey picture (height, width) under colours for a strength (height, width), 0 to 1."""
-    steps = numpy.linspace(0, 1, len(COLOURS))
-    heat = numpy.stack([numpy.interp(strength, steps, each) for each in COLOURS.T], axis=-1)
     veil = numpy.sqrt(strength)[..., None]
-    return _picture(grey[..., None] * (1 - veil) + heat * veil)
+    return _picture(grey[..., None] * (1 - veil) + heat_colours(strength) * veil)
 
 
-def laid_on(first: Image, second: Image, comparison: Comparison, side: int) -> list[Pixels]:
+def heat_colours(strength: ndarray) -> ndarray:
+    """Numbers from 0 to 1 as colours of the heat map: (..., 3), 0 to 1."""
+    steps = numpy.linspace(0, 1, len(COLOURS))
+    return numpy.stack([numpy.interp(strength, steps, each) for each in COLOURS.T], axis=-1)
+
+
+def laid_on(first: Image, second: Image, comparison: "Comparison", side: int) -> list[Pixels]:
     """Both images in the frame of the first, for a screen: RGB, or RGBA where one is see-through.
 
     The second is see-through where it shows nothing.
@@ -66,7 +74,7 @@ def laid_on(first: Image, second: Image, comparison: Comparison, side: int) -> l
     return [under, over]
 
 
-def boxed(first: Image, comparison: Comparison) -> Pixels:
+def boxed(first: Image, comparison: "Comparison") -> Pixels:
     """The first image with its changed regions framed and numbered. RGB, in the same size."""
     picture = _picture(_working_copy(first, comparison))
     draw = ImageDraw.Draw(picture)
@@ -85,7 +93,7 @@ def boxed(first: Image, comparison: Comparison) -> Pixels:
     return picture
 
 
-def _working_copy(first: Image, comparison: Comparison) -> ndarray:
+def _working_copy(first: Image, comparison: "Comparison") -> ndarray:
     """Colours (height, width, 3) of the first image in the size of the comparison."""
     return on_white(shrunk(plain(first.pixels), comparison.difference.shape[::-1]))[0]
 

@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 
 from vlm import memory
-from vlm.blueprint import RUNTIME, Blueprint, Estimate, Workload
+from vlm.blueprint import RUNTIME, Blueprint
 from vlm.loading import SHORT_NAMES
+from vlm.workload import Estimate, Workload
 
 COMFORT = 0.9
 """Up to this part of what is free a model fits; above, it is tight."""

@@ -6,13 +6,11 @@ The pictures are sent one by one with equal layout: the second aligned to the fi
 from the first where it shows nothing. Only numpy here; tensors stay in the engine.
 """
 
-import io
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isqrt
-from typing import Literal
 
 import numpy
 from numpy import ndarray
@@ -23,9 +21,9 @@ from vlm.arrays import Size, moved, plain
 from vlm.backend import ImageLayout, Stage, Tile, Traces
 from vlm.compare import Comparison, Region
 from vlm.errors import RequestError
-from vlm.images import ImageLimits, open_image
-from vlm.messages import Image, Pixels, user_message
-from vlm.settings import GenerationOptions
+from vlm.images import made_image
+from vlm.messages import Image, user_message
+from vlm.options import GenerationOptions
 
 FLOOR_QUALITY = 70
 """Of the JPEG that the first image is written as to learn what a change that is none does."""
@@ -112,7 +110,6 @@ def look(
     first: Image,
     second: Image,
     comparison: Comparison,
-    options: GenerationOptions | None = None,
     cancel: threading.Event | None = None,
 ) -> FeatureDifference:
     """Shows a model both images, and the first recompressed, and compares what it sees.
@@ -120,19 +117,17 @@ def look(
     Args:
         engine: of a model with a vision tower.
         comparison: of the two images.
-        options: of these, only `image_detail` counts.
         cancel: ends the work before the next picture once it is set.
 
     Raises:
         RequestError: the model does not tell which part of the image its features belong to, or
             it was cancelled.
     """
-    options = options or GenerationOptions()
     seen: list[VisionFeatures] = []
     laid = aligned_image(first, second, comparison, one_exposure=True)
     for picture in (first, laid, recompressed(first)):
         stop_if(cancel)
-        seen.append(vision_features(engine, picture, options))
+        seen.append(vision_features(engine, picture))
     shapes = {tuple(array.shape for array in each.arrays) for each in seen}
     if len(shapes) > 1 or any(a.tiles != b.tiles for a, b in pairwise(seen)):
         raise RequestError("features_unplaced")
@@ -213,42 +208,31 @@ def aligned_image(
         under = plain(first.pixels)
         mode = "RGBA" if "RGBA" in (under.mode, laid.mode) else "RGB"
         laid = pillow.composite(laid.convert(mode), under.convert(mode), where)
-    return reopened(laid, "TIFF", second.name)
+    return made_image(laid, second.name)
 
 
 def recompressed(image: Image) -> Image:
     """The image after a JPEG of `FLOOR_QUALITY`, laid on white and with its opacity as it was."""
     pixels = plain(image.pixels)
     if pixels.mode == "RGB":
-        return reopened(pixels, "JPEG", image.name)
+        return made_image(pixels, image.name, "JPEG", quality=FLOOR_QUALITY)
     opacity = pixels.getchannel("A")
-    opaque = reopened(pixels.convert("RGB"), "JPEG", image.name).pixels
+    opaque = made_image(pixels.convert("RGB"), kind="JPEG", quality=FLOOR_QUALITY).pixels
     opaque.putalpha(opacity)
-    return reopened(opaque, "TIFF", image.name)
-
-
-def reopened(pixels: Pixels, form: Literal["JPEG", "TIFF"], name: str) -> Image:
-    """Pixels made here, through the door that all pixels come by."""
-    file = io.BytesIO()
-    pixels.save(file, form, **({"quality": FLOOR_QUALITY} if form == "JPEG" else {}))
-    width, height = pixels.size
-    room = ImageLimits(
-        megapixels=width * height, side=max(width, height), file_megabytes=file.tell()
-    )
-    return open_image(file.getvalue(), limits=room, name=name)
+    return made_image(opaque, image.name)
 
 
 # ---- features of an image ----
 
 
-def vision_features(engine: Traces, image: Image, options: GenerationOptions) -> VisionFeatures:
+def vision_features(engine: Traces, image: Image) -> VisionFeatures:
     """Runs a model on one image and reads its vision tower.
 
     Raises:
         RequestError: the tower's features cannot be placed in the image.
     """
-    layout = engine.image_layout(image, options)
-    stages = list(engine.trace([user_message("", [image])], options))
+    layout = engine.image_layout(image, GenerationOptions())
+    stages = list(engine.trace([user_message("", [image])]))
     return placed(stages, layout)
 
 

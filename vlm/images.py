@@ -5,6 +5,7 @@ before a pixel is decoded. What comes out is upright, 8 bits a channel and witho
 everything else is refused with an `ImageError` that says what to do.
 """
 
+import base64
 import codecs
 import contextlib
 import hashlib
@@ -15,7 +16,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from PIL import (
     AvifImagePlugin,
@@ -164,6 +165,45 @@ def preview(image: Image, side: int = 1600) -> Pixels:
     copy.thumbnail((side, side), pillow.Resampling.LANCZOS)
     copy.info = {}
     return copy
+
+
+def data_address(pixels: Pixels, kind: Literal["WEBP", "PNG"] = "WEBP", **settings: Any) -> str:
+    """A picture inside an address, so that a page needs no file for it.
+
+    Args:
+        pixels: RGB, RGBA or grey.
+        kind: of file.
+        **settings: of Pillow's writer, such as `quality`.
+    """
+    file = io.BytesIO()
+    pixels.save(file, kind, **settings)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return f"data:image/{kind.lower()};base64,{data}"
+
+
+def thumbnail(image: Image, side: int) -> str:
+    """A copy of at most `side` pixels inside an address."""
+    return data_address(preview(image, side), quality=80)
+
+
+def made_image(
+    pixels: Pixels, name: str = "", kind: Literal["TIFF", "JPEG"] = "TIFF", **settings: Any
+) -> Image:
+    """A picture that was made here, through the door that all come by; of any size.
+
+    Args:
+        pixels: in a mode that such a file can hold.
+        name: what people call it.
+        kind: of file: TIFF keeps every pixel as it is.
+        **settings: of Pillow's writer, such as `quality`.
+    """
+    file = io.BytesIO()
+    pixels.save(file, kind, **settings)
+    width, height = pixels.size
+    room = ImageLimits(
+        megapixels=width * height, side=max(width, height), file_megabytes=file.tell()
+    )
+    return open_image(file.getvalue(), limits=room, name=name)
 
 
 def begins_like_image(path: str | os.PathLike[str]) -> bool:

@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy
@@ -83,11 +84,11 @@ def look(
         inputs = inputs.to(model.device)
     ids = inputs["input_ids"][0].tolist()
     complete, work = True, 0
+    call = partial(_read_once, model, inputs)
     reached(0, len(taps))
     with watched(model, taps, should_stop, lambda count: reached(count, len(taps))) as found:
         try:
-            call = lambda: model(**first_step(model, inputs, last_logits=True))  # noqa: E731
-            work = run(call) if run else call() and 0
+            work = run(call) if run else call()
         except Cancelled:
             complete = False
     shown = stages(found)
@@ -107,6 +108,12 @@ def look(
         memory={"work": work} if run else {},
         byte_words=subject.byte_words,
     )
+
+
+def _read_once(model: Any, inputs: Mapping[str, Any]) -> int:
+    """Runs the model on a prompt. 0: the bytes it takes are not counted."""
+    model(**first_step(model, inputs, last_logits=True))
+    return 0
 
 
 def fold(ids: Sequence[int], placeholder: int | None, tokenizer: Any) -> Iterator[Piece]:

@@ -66,6 +66,11 @@ def user_message(text: str, images: Sequence[Image] = ()) -> Message:
     return Message("user", (*images, *([Text(text)] if text else [])))
 
 
+def system_messages(prompt: str) -> list[Message]:
+    """What a conversation with this system prompt begins with; nothing where it is empty."""
+    return [Message("system", (Text(prompt),))] if prompt else []
+
+
 def images_of(messages: Iterable[Message]) -> list[Image]:
     """Every image of a conversation, in the order the model meets them."""
     return [image for message in messages for image in message.images]

@@ -5,9 +5,7 @@ answered stays when the run is stopped, and the rest can be asked later; an imag
 why and the others go on. Pictures are decoded when their turn comes and not kept.
 """
 
-import base64
 import contextlib
-import io
 import logging
 import random
 import threading
@@ -19,8 +17,8 @@ from natsort import natsort_keygen, ns
 
 from vlm.backend import Backend, Finished, Progress, TextDelta
 from vlm.errors import ImageError, ModelError, RequestError, VLMError
-from vlm.images import preview
-from vlm.messages import Image, Message, Text, user_message
+from vlm.images import thumbnail
+from vlm.messages import Image, Message, system_messages, user_message
 from vlm.options import GenerationOptions
 
 log = logging.getLogger(__name__)
@@ -91,8 +89,7 @@ class Asked:
 
     def messages(self, image: Image) -> list[Message]:
         """The conversation about one image."""
-        system = [Message("system", (Text(self.system_prompt),))] if self.system_prompt else []
-        return [*system, user_message(self.question, [image])]
+        return [*system_messages(self.system_prompt), user_message(self.question, [image])]
 
 
 @dataclass(eq=False)
@@ -151,7 +148,7 @@ class Multiples:
             try:
                 image = open_it(path)
                 card.name, card.size = image.name, image.original_size
-                card.thumbnail = thumbnail(image)
+                card.thumbnail = thumbnail(image, THUMBNAIL_SIDE)
             except ImageError as error:
                 card.fail(error)
             self.cards.append(card)
@@ -217,11 +214,15 @@ class Multiples:
     def _run(
         self, backend: Backend, asked: Asked, open_it: Callable[[str], Image]
     ) -> Iterator[Card]:
-        """Answers what waits, also what is added meanwhile, until nothing does or it is stopped."""
+        """Answers what waits, also what is added meanwhile, until nothing does or it is stopped.
+
+        Each is asked once: a backend that breaks off by itself, as it does when it is closed,
+        leaves its card waiting, and would be asked for ever.
+        """
         tried: set[int] = set()
         while not self.cancel.is_set():
-            waiting = (card for card in self.left if card.number not in tried)
-            card = next((card for card in waiting if card.state != "failed"), None)
+            left = (each for each in self.left if each.state != "failed")
+            card = next((each for each in left if each.number not in tried), None)
             if card is None:
                 return
             tried.add(card.number)
@@ -280,13 +281,6 @@ def _take(card: Card, event: object) -> None:
         cut_short = event.reason == "cancelled"
         card.finished = event if card.answer or not cut_short else None
         card.state = ("stopped" if card.answer else "waiting") if cut_short else "done"
-
-
-def thumbnail(image: Image, side: int = THUMBNAIL_SIDE) -> str:
-    """A small copy inside an address, so that no page needs a file for it."""
-    file = io.BytesIO()
-    preview(image, side).save(file, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 # ---- figures ----

@@ -14,7 +14,7 @@ from vlm.markup import split_thinking
 from vlm.multiples import Card, Multiples, figure
 from vlm.report import end_words, stats_words
 from vlm.strings import error_text, say
-from vlm.transcript.page import LANGUAGE_TAGS, POLICY, markdown_html
+from vlm.transcript.page import folded_thoughts, markdown_html, note, whole_page
 
 COLUMNS = (
     *("file", "width", "height", "state", "answer", "error", "model", "seconds"),
@@ -106,27 +106,17 @@ def to_page(multiples: Multiples, cards: Sequence[Card], language: str = "en") -
     """
     asked = multiples.asked
     question = asked.question if asked else ""
-    title = html.escape(question or say("section.grid", language))
+    title = question or say("section.grid", language)
     system_prompt = asked.system_prompt if asked else ""
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            f'<html lang="{LANGUAGE_TAGS[language]}">',
-            '<head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>{title}</title>",
-            f"<style>{STYLE}</style></head>",
-            f"<body><h1>{title}</h1>",
-            _note(_system_words(system_prompt, language)),
-            _note(" / ".join(dict.fromkeys(card.model for card in cards if card.model))),
-            "<main>",
-            *(_article(card, language) for card in cards),
-            "</main></body></html>",
-            "",
-        ]
-    )
+    body = [
+        f"<h1>{html.escape(title)}</h1>",
+        note(_system_words(system_prompt, language)),
+        note(" / ".join(dict.fromkeys(card.model for card in cards if card.model))),
+        "<main>",
+        *(_article(card, language) for card in cards),
+        "</main>",
+    ]
+    return whole_page(title, STYLE, body, language)
 
 
 def _system_words(system_prompt: str, language: str) -> str:
@@ -139,21 +129,14 @@ def _article(card: Card, language: str) -> str:
     # Nothing but what `thumbnail` made itself gets into an address.
     picture = f'<img src="{html.escape(card.thumbnail)}" alt="{name}">' if card.thumbnail else ""
     thoughts, answer = split_thinking(card.answer)
-    folded = ""
-    if thoughts:
-        label = html.escape(say("answer.thoughts", language))
-        folded = f"<details><summary>{label}</summary>{markdown_html(thoughts)}</details>"
+    folded = folded_thoughts(thoughts, language)
     error = ""
     if card.error is not None:
         error = f'<p class="wrong">{html.escape(error_text(card.error, language))}</p>'
     told = ""
     if (finished := card.finished) is not None:
-        told = _note(end_words(finished, language)) + _note(stats_words(finished, language))
+        told = note(end_words(finished, language)) + note(stats_words(finished, language))
     return (
         f"<article>{picture}<div><h2>{name}</h2>{folded}{markdown_html(answer)}{error}{told}"
         "</div></article>"
     )
-
-
-def _note(words: str) -> str:
-    return f'<p class="note">{html.escape(words)}</p>' if words else ""

@@ -18,10 +18,10 @@ PATCHES = 36
 GREY = (128, 128, 128)
 
 
-def patch_grid(size: tuple[int, int], most: int = PATCHES) -> tuple[int, int]:
+def patch_grid(size: tuple[int, int]) -> tuple[int, int]:
     """(rows, columns) of patches that are about square, of an image of (width, height) pixels."""
     width, height = size
-    grids = [(rows, min(most // rows, width)) for rows in range(1, min(most, height) + 1)]
+    grids = [(rows, min(PATCHES // rows, width)) for rows in range(1, min(PATCHES, height) + 1)]
     return min(grids, key=lambda grid: abs(math.log(width / grid[1] * grid[0] / height)))
 
 

@@ -7,13 +7,14 @@ import threading
 
 from vlm import memory
 from vlm.backend import Report
-from vlm.blueprint import Workload, read
+from vlm.blueprint import read
 from vlm.engine import Engine
 from vlm.errors import ModelError
 from vlm.loading import fetch, model_errors
 from vlm.progress import Watch, watching
 from vlm.settings import Settings
 from vlm.sources import look_up
+from vlm.workload import Workload
 
 
 def open_engine(settings: Settings, watch: Watch | None = None) -> Engine:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from vlm import families
 from vlm.families import Checkpoint, common
+from vlm.workload import Workload
 
 if TYPE_CHECKING:
-    from vlm.blueprint import Blueprint, Workload
+    from vlm.blueprint import Blueprint
     from vlm.estimate import Advice, Verdict
     from vlm.settings import Settings
 
@@ -98,7 +99,6 @@ class Picker:
             ModelError: it cannot be read.
         """
         from vlm import memory
-        from vlm.blueprint import Workload
         from vlm.estimate import advise, judge
 
         blueprint = self.blueprint(source, dtype)

@@ -10,11 +10,9 @@ from vlm.settings import MODEL_SETTINGS, Settings, flag_words, option_words, set
 from vlm.strings import say
 
 if TYPE_CHECKING:
-    from vlm.progress import LoadProgress
-
-if TYPE_CHECKING:
-    from vlm.blueprint import Workload
     from vlm.estimate import Advice
+    from vlm.progress import LoadProgress
+    from vlm.workload import Workload
 
 NOTICED_WAIT = 0.05
 """Seconds in the queue that are worth telling."""

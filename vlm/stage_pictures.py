@@ -12,7 +12,7 @@ from numpy import ndarray
 from PIL import Image as pillow
 
 from vlm.backend import Stage
-from vlm.difference_pictures import COLOURS
+from vlm.difference_pictures import COLOURS, heat_colours
 from vlm.inspection import Figure
 from vlm.messages import Pixels
 
@@ -207,9 +207,7 @@ def _blocks(owner: ndarray) -> ndarray:
 
 def _heat(strength: ndarray) -> ndarray:
     """Numbers from 0 to 1 as colours of the heat map: (..., 3), 0 to 255."""
-    steps = numpy.linspace(0, 1, len(COLOURS))
-    clipped = numpy.clip(strength, 0, 1)
-    return _bytes(numpy.stack([numpy.interp(clipped, steps, each) for each in COLOURS.T], axis=-1))
+    return _bytes(heat_colours(numpy.clip(strength, 0, 1)))
 
 
 def _bytes(colours: ndarray) -> ndarray:

@@ -14,7 +14,7 @@ import torch
 
 from vlm import families
 from vlm.backend import ImageLayout
-from vlm.blueprint import Blueprint, read
+from vlm.blueprint import PRECISIONS, Blueprint, read
 from vlm.families import Published
 from vlm.inspection import Inspection
 from vlm.inspector import Subject, look
@@ -24,7 +24,6 @@ from vlm.quantization import weight_bytes
 from vlm.reading import PromptReader
 from vlm.rehearsal import rehearse
 
-PRECISIONS = ("none", "int8", "nf4")
 CPU = torch.device("cpu")
 
 
@@ -52,7 +51,6 @@ class Unweighted:
         messages: Sequence[Message],
         detail: Mapping[str, int | bool] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
-        reached: Callable[[int, int], None] = lambda *_: None,
     ) -> Inspection:
         """What is known of reading a conversation.
 
@@ -60,7 +58,6 @@ class Unweighted:
             messages: the conversation.
             detail: `GenerationOptions.image_detail`.
             should_stop: asked before every layer.
-            reached: told (stages that are there, of how many).
 
         Raises:
             RequestError: the processor refuses.
@@ -76,7 +73,7 @@ class Unweighted:
                 messages,
                 detail or {},
                 should_stop=should_stop,
-                reached=reached,
+                reached=lambda *_: None,
                 run=run,
             )
         return replace(found, memory={**self._weights, **found.memory})

@@ -17,16 +17,13 @@ from typing import Literal
 
 from vlm.backend import Capabilities, Finished, Progress, TextDelta
 from vlm.errors import ModelError, RequestError, VLMError
-from vlm.messages import Image, Message, Text, user_message
+from vlm.messages import Image, system_messages, user_message
 from vlm.model_slot import Loading, ModelSlot
 from vlm.options import GenerationOptions
-from vlm.settings import Settings
+from vlm.settings import FEWER_BITS, Settings
 
 STEP = 0.2
 """Seconds between two looks at a loading."""
-
-QUANTISED = ("int8", "nf4", "fp4")
-"""What the precision of a model is called where it has fewer bits than 16."""
 
 State = Literal["waiting", "loading", "answering", "done", "stopped", "failed"]
 Vote = Literal["first", "second", "tie", "both_bad"]
@@ -70,7 +67,7 @@ def loaded_kind(able: Capabilities | None) -> str:
     """The quantisation that a model has; empty where that is not known."""
     if able is None or not able.details:
         return ""
-    return next((each for each in able.details if each in QUANTISED), "none")
+    return next((each for each in able.details if each in FEWER_BITS), "none")
 
 
 @dataclass(eq=False)
@@ -288,8 +285,8 @@ class Runner:
         if self.may_exchange:  # else the second would be quicker for what the first left behind
             self.slot.forget()
         side = frame.side
-        system = [Message("system", (Text(side.system_prompt),))] if side.system_prompt else []
-        messages = [*system, user_message(comparison.prompt, comparison.images)]
+        question = user_message(comparison.prompt, comparison.images)
+        messages = [*system_messages(side.system_prompt), question]
         options = replace(side.options, seed=frame.seed)
         frame.state, frame.able = "answering", self.slot.capabilities()
         yield

@@ -33,7 +33,7 @@ def test_figures_in_words(run, edited):
     ran = run("compare", CAT, edited)
     assert ran.status == 0
     lines = ran.out.splitlines()
-    assert lines[0].startswith("aligned: ")
+    assert lines[0] == "Both show the same frame."
     assert lines[1].startswith("structural similarity: 0.")
     assert lines[2].endswith(" % of the pixels; regions: 1")
     assert lines[-1].startswith("1: box ")
@@ -42,7 +42,7 @@ def test_figures_in_words(run, edited):
 
 def test_figures_in_chinese(run, edited):
     ran = run("compare", CAT, edited, "--language", "zh")
-    assert ran.out.startswith("已对齐")
+    assert ran.out.startswith("两张图片取景相同。")
     assert "结构相似度" in ran.out
     assert ran.err.startswith("正在对齐")
 
@@ -62,9 +62,9 @@ def test_figures_in_json(run, edited):
 def test_states_are_said_plainly(run, tmp_path):
     pillow.new("RGB", (30, 30)).save(tmp_path / "black.png")
     ran = run("compare", CAT, str(PHOTOS / "coffee.jpg"))
-    assert ran.out.startswith("could not align: ")
+    assert ran.out.startswith("Could not be aligned: they do not seem")
     ran = run("compare", CAT, str(tmp_path / "black.png"))
-    assert ran.out.startswith("not aligned: there is too little in one of them")
+    assert ran.out.startswith("Could not be aligned: there is too little in one of them")
 
 
 def test_pictures_are_written(run, edited, tmp_path):

@@ -4,9 +4,11 @@ Each is a few hundred kB: one or two layers, width 32 to 64, a byte-level tokeni
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -35,6 +37,9 @@ from transformers import (
     SmolVLMImageProcessor,
     SmolVLMProcessor,
 )
+
+from vlm import families
+from vlm.engine import Engine
 
 TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message.role }}\n"
@@ -355,3 +360,22 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "gemma4": gemma4,
     "minicpm_v4_6": minicpm_v4_6,
 }
+
+EVERY_MODEL = (*families.NAMES, *sorted(BUILDERS))
+"""Families and native architectures."""
+
+
+@contextmanager
+def tiny_engine(
+    name: str, checkpoints: Mapping[str, Path], folders: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The tiny model of a name of `EVERY_MODEL`, loaded in 32 bits."""
+    if name in families.NAMES:
+        source = families.families()[name].tiny(folders.mktemp(name))
+    else:
+        source = str(checkpoints[name])
+    engine = Engine.load(source, quantization="none", device="cpu", dtype="float32")
+    try:
+        yield engine
+    finally:
+        engine.close()

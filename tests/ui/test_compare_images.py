@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from tests.support.fakes import ScriptedBackend, photo_bytes
 from tests.ui.conftest import Tab
+from vlm import feature_difference
 from vlm.backend import Capabilities, Stage
 from vlm.errors import ModelError
 from vlm.ui import compare_room
@@ -165,7 +166,7 @@ def test_a_photo_that_was_moved_is_aligned_and_can_be_left_as_it_is(serve, open_
     shot = edited().rotate(-3, pillow.Resampling.BICUBIC).crop((40, 30, 440, 290))
     compare(tab, file("before.png", detailed()), file("after.png", shot))
     words = tab.find(".sentences")
-    expect(words).to_contain_text(re.compile(r"turned by [23]\.\d° clockwise"))
+    expect(words).to_contain_text("Aligned: the second is turned by 3.0° clockwise.")
     expect(words).to_contain_text("% of the first")
     tab.find("#compare-align input").uncheck()
     expect(words).to_contain_text("Not aligned, as you chose")
@@ -375,9 +376,9 @@ def test_every_control_is_reached_by_tab_and_shows_it(seeing, open_tab):
 def test_a_region_that_the_model_hardly_sees_is_marked(seeing, open_tab, monkeypatch):
     from dataclasses import replace
 
-    look = compare_room.look
+    look = feature_difference.look
     monkeypatch.setattr(
-        compare_room, "look", lambda *args, **named: replace(look(*args, **named), floor=2.0)
+        feature_difference, "look", lambda *args, **named: replace(look(*args, **named), floor=2.0)
     )
     tab = open_tab(seeing().address)
     compare(tab)

@@ -3,11 +3,9 @@
 import threading
 from dataclasses import replace
 
-import numpy
 import pytest
 
 from tests.support.fakes import photo
-from vlm.alignment import Alignment
 from vlm.backend import Finished, Progress
 from vlm.chat import Turn
 from vlm.compare import Region, compare
@@ -30,38 +28,6 @@ PICTURES = {"first": "a", "second": "b", "heat": "c"}
 
 def pair(**changes: object) -> Pair:
     return Pair((1, 2), (IMAGES[0], IMAGES[1]), replace(FOUND, **changes), PICTURES)
-
-
-def turned(degrees: float = 0.0, scale: float = 1.0, shift: float = 0.0) -> Alignment:
-    """About the middle of 300 x 150 pixels."""
-    angle = numpy.radians(degrees)
-    turn = scale * numpy.array(
-        [[numpy.cos(angle), -numpy.sin(angle)], [numpy.sin(angle), numpy.cos(angle)]]
-    )
-    middle = numpy.array([150, 75])
-    matrix = numpy.eye(3)
-    matrix[:2, :2] = turn
-    matrix[:2, 2] = middle - turn @ middle + (shift, 0)
-    return Alignment("aligned", matrix)
-
-
-@pytest.mark.parametrize(
-    ("alignment", "words"),
-    [
-        (turned(2.9, 0.96, 12), "turned by 2.9° clockwise, 4.0 % smaller, moved by 12 px"),
-        (turned(-1.5), "turned by 1.5° anticlockwise"),
-        (turned(scale=1.1), "10.0 % larger"),
-        (turned(shift=0.4), "moved by less than a pixel"),
-        (Alignment("failed", numpy.eye(3)), "Could not be aligned: they do not seem"),
-        (Alignment("no_detail", numpy.eye(3)), "Could not be aligned: there is too little"),
-        (Alignment("not_asked", numpy.eye(3)), "Not aligned, as you chose"),
-        (Alignment("same_frame", numpy.eye(3)), "the same frame"),
-    ],
-)
-def test_the_alignment_in_words(alignment, words):
-    said = compare_view.alignment_words(pair(alignment=alignment), "en")
-    assert words in said
-    assert "{" not in compare_view.alignment_words(pair(alignment=alignment), "zh")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ Runs the real app as a person would, in a process of its own, and asks it over i
 
 import base64
 import platform
-import re
 import socket
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 import psutil
 from PIL import Image as pillow
 
+from vlm.commands.terminal import processor_name
 from vlm.settings import Parser, Settings
 from vlm.strings import say
 
@@ -110,8 +110,5 @@ def _free_port() -> int:
 
 def _machine() -> str:
     """The processor's name and its cores."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists() and (found := re.search(r"model name\s*:\s*(.+)", info.read_text())):
-        name = found.group(1).strip()
-    return f"{name}, {psutil.cpu_count(logical=False)} cores, Python {platform.python_version()}"
+    cores, python = psutil.cpu_count(logical=False), platform.python_version()
+    return f"{processor_name()}, {cores} cores, Python {python}"

@@ -13,15 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from vlm.commands.pictures import open_source
+from vlm.difference_words import alignment_words
 from vlm.errors import RequestError
-from vlm.fetch import fetch_image
-from vlm.images import is_address, open_image
 from vlm.messages import Image
 from vlm.settings import Parser, Settings, terminal_language
 from vlm.strings import say
 
 if TYPE_CHECKING:
-    from vlm.alignment import Alignment
+    from vlm.arrays import Size
     from vlm.compare import Comparison
     from vlm.feature_difference import FeatureDifference
 
@@ -51,8 +51,8 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
         raise RequestError("compare_two_images", got=len(arguments.images))
     from vlm.compare import compare  # scikit-image takes half a second: not for `--help`
 
-    first, second = (_open(source, settings) for source in arguments.images)
-    found = compare(first, second, progress=lambda stage: _tell(f"compare.{stage}", language))
+    first, second = (open_source(source, settings) for source in arguments.images)
+    found = compare(first, second, progress=lambda stage: _tell(f"pair.{stage}", language))
     seen = None
     if arguments.features:
         found, seen = _with_features(first, second, found, settings)
@@ -61,14 +61,9 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     if arguments.json:
         print(json.dumps(found.to_json()))
     else:
-        print("\n".join(_lines(found, language)))
+        sizes = (first.original_size, second.original_size)
+        print("\n".join(_lines(found, sizes, language)))
     return 0
-
-
-def _open(source: str, settings: Settings) -> Image:
-    if is_address(source):
-        return fetch_image(source, limits=settings.image_limits)
-    return open_image(source, limits=settings.image_limits)
 
 
 def _tell(key: str, language: str) -> None:
@@ -85,7 +80,7 @@ def _with_features(
     language = terminal_language(settings)
     _tell("progress.loading", language)
     with closing(open_engine(settings)) as engine:
-        _tell("compare.looking", language)
+        _tell("pair.looking", language)
         seen = look(engine, first, second, found)
     return marked(found, seen), seen
 
@@ -114,9 +109,13 @@ def _write(
         raise RequestError("folder_not_writable", folder=str(folder), detail=detail) from error
 
 
-def _lines(found: "Comparison", language: str) -> Iterable[str]:
-    """The figures in words."""
-    yield alignment_words(found.alignment, language)
+def _lines(found: "Comparison", sizes: "tuple[Size, Size]", language: str) -> Iterable[str]:
+    """The figures in words.
+
+    Args:
+        sizes: (width, height) of both images.
+    """
+    yield alignment_words(found.alignment, sizes, language)
     yield say("compare.similarity", language, value=f"{found.similarity:.3f}")
     yield say(
         "compare.changed",
@@ -136,22 +135,3 @@ def _lines(found: "Comparison", language: str) -> Iterable[str]:
             area=f"{100 * region.area:.1f}",
         )
         yield line + (say("compare.hardly_seen", language) if region.hardly_seen else "")
-
-
-def alignment_words(alignment: "Alignment", language: str) -> str:
-    """What became of the alignment, as a sentence."""
-    right, down = alignment.shift
-    return say(
-        f"compare.{alignment.state}",
-        language,
-        **(
-            {
-                "degrees": f"{alignment.rotation:+.1f}",
-                "scale": f"{alignment.scale:.3f}",
-                "right": f"{right:+.1f}",
-                "down": f"{down:+.1f}",
-            }
-            if alignment.state == "aligned"
-            else {}
-        ),
-    )

@@ -14,11 +14,10 @@ Pairs come from `compare_pairs` by a seed that no threshold was chosen on.
 
 import json
 import math
-import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -29,8 +28,9 @@ from numpy import ndarray
 from numpy.random import default_rng
 from skimage.measure import label, regionprops
 
-from vlm.arrays import resized
+from vlm.arrays import farthest_corner, resized
 from vlm.commands.compare_pairs import KINDS, Pair, large_pair, make_pair
+from vlm.commands.terminal import print_table, processor_name
 from vlm.compare import Comparison, compare
 from vlm.settings import Settings, terminal_language
 from vlm.strings import say
@@ -142,10 +142,7 @@ def overlap(one: Box, other: Box) -> float:
 
 def alignment_error(pair: Pair, matrix: ndarray) -> float:
     """The largest distance of a corner from where it should lie, in pixels of the second."""
-    width, height = pair.first.pixels.size
-    corners = numpy.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
-    apart = (matrix - pair.matrix) @ corners
-    return float(numpy.hypot(apart[0], apart[1]).max())
+    return farthest_corner(matrix, pair.matrix, pair.first.pixels.size)
 
 
 # ---- time and memory ----
@@ -175,18 +172,6 @@ def measure_large() -> dict:
         "megabytes": max(0, peak[0] - before) / 1e6,
         "error": alignment_error(pair, found.alignment.matrix),
     }
-
-
-def machine() -> str:
-    """The processor and how many cores this process may use."""
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = (line.partition(":") for line in file)
-            name = next(value.strip() for key, _, value in lines if key.strip() == "model name")
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {psutil.cpu_count()} cores"
 
 
 # ---- what a model sees ----
@@ -256,23 +241,25 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     if arguments.json:
         print(json.dumps({"kinds": rows, "large": large, "features": features}))
         return 0
-    _print_table(rows, "check", language)
+    _print_rows(rows, language)
     if features:
         print()
-        _print_table(features, "check", language)
+        _print_rows(features, language)
     numbers = {name: f"{value:.2f}" for name, value in large.items() if name != "megabytes"}
     megabytes = f"{large['megabytes']:.0f}"
     print()
-    print(say("check.large", language, machine=machine(), megabytes=megabytes, **numbers))
+    machine = f"{processor_name()}, {psutil.cpu_count()} cores"
+    print(say("check.large", language, machine=machine, megabytes=megabytes, **numbers))
     return 0
 
 
-def _print_table(rows: Sequence[dict], words: str, language: str) -> None:
-    """Rows of one form as a table in Markdown."""
-    cell: Callable[[object], str] = lambda value: (  # noqa: E731
-        "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
-    )
-    print("| " + " | ".join(say(f"{words}.{name}", language) for name in rows[0]) + " |")
-    print("|---" * len(rows[0]) + "|")
-    for row in rows:
-        print("| " + " | ".join(map(cell, row.values())) + " |")
+def _print_rows(rows: Sequence[dict], language: str) -> None:
+    """Rows of one form as a table."""
+    heads = [say(f"check.{name}", language) for name in rows[0]]
+    print_table(heads, [map(_cell, row.values()) for row in rows])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

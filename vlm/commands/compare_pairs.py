@@ -4,7 +4,6 @@ Scenes are cut from the example photos or drawn; edits, objects and their places
 so that the same seed gives the same pairs everywhere.
 """
 
-import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from skimage.filters import gaussian
 from skimage.transform import resize
 
 from vlm.arrays import Size
-from vlm.images import ImageLimits, open_image
+from vlm.images import made_image, open_image
 from vlm.messages import Image, Pixels
 
 PHOTOS = Path(__file__).parents[2] / "assets" / "examples"
@@ -259,9 +258,7 @@ def _turned(picture: Pixels, matrix: ndarray) -> Pixels:
 
 
 def _jpeg(picture: Pixels, quality: int) -> Pixels:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return open_image(file.getvalue()).pixels
+    return made_image(picture, kind="JPEG", quality=quality).pixels
 
 
 def _picture(colours: ndarray) -> Pixels:
@@ -272,16 +269,9 @@ def _colours(picture: Pixels) -> ndarray:
     return numpy.asarray(picture, numpy.float32) / 255
 
 
-def as_image(picture: Pixels) -> Image:
-    """A picture made here as one that was opened."""
-    file = io.BytesIO()
-    picture.save(file, "TIFF")
-    return open_image(file.getvalue(), limits=ImageLimits(file_megabytes=1000))
-
-
 def _pair(edit: _Edit, second: Pixels, matrix: ndarray | None = None) -> Pair:
     matrix = numpy.eye(3) if matrix is None else matrix
-    return Pair(as_image(_picture(edit.before)), as_image(second), edit.edited, matrix)
+    return Pair(made_image(_picture(edit.before)), made_image(second), edit.edited, matrix)
 
 
 # ---- kinds ----
@@ -351,4 +341,4 @@ def large_pair(size: Size, seed: int) -> Pair:
     first = pillow.fromarray(noisy)
     matrix = similarity_matrix(size, 5, 1.1, (40, 20))
     nothing = numpy.zeros((size[1], size[0]), bool)
-    return Pair(as_image(first), as_image(_turned(first, matrix)), nothing, matrix)
+    return Pair(made_image(first), made_image(_turned(first, matrix)), nothing, matrix)

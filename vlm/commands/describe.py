@@ -27,7 +27,7 @@ from vlm.commands.answers import AnswerFile, Group, digest
 from vlm.commands.pictures import Picture, open_source, pictures_in
 from vlm.commands.terminal import INTERRUPTED, NOBODY_READS, Meter, interrupt_sets
 from vlm.errors import ImageError, RequestError, VLMError
-from vlm.messages import Image, Message, Text
+from vlm.messages import Image, system_messages
 from vlm.report import MODEL_SETTINGS
 from vlm.settings import Parser, Settings, generation_options, terminal_language
 from vlm.strings import error_text, say
@@ -159,8 +159,7 @@ class _Run:
         """Refuses what the model cannot take, before the first answer."""
         able = backend.capabilities()
         check_image_detail(self._options.image_detail, able.image_knobs)
-        if self._system_prompt:
-            check_request([Message("system", (Text(self._system_prompt),))], able)
+        check_request(system_messages(self._system_prompt), able)
         largest, limit = max(map(len, groups)), able.images_per_turn
         if limit is not None and largest > limit:
             raise RequestError("together_too_many", got=largest, limit=limit)

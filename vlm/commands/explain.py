@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from vlm.backend import Event, Progress, TextDelta
 from vlm.commands.pictures import open_source
 from vlm.errors import RequestError
-from vlm.messages import Image, Message, Text, user_message
+from vlm.messages import Image, Message, system_messages, user_message
 from vlm.report import progress_words
 from vlm.settings import Parser, Settings, generation_options, terminal_language
 from vlm.strings import say
@@ -61,9 +61,8 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
 
     options = generation_options(vars(arguments))
     images = [open_source(source, settings) for source in arguments.images]
-    messages = [user_message(arguments.prompt, images)]
-    if arguments.system_prompt:
-        messages.insert(0, Message("system", (Text(arguments.system_prompt),)))
+    question = user_message(arguments.prompt, images)
+    messages = [*system_messages(arguments.system_prompt), question]
     print(say("progress.loading", language), file=sys.stderr)
     with closing(open_engine(settings)) as engine:
         answer = arguments.answer

@@ -17,7 +17,6 @@ Intervals are those of Wilson (1927) for a share, at 95 %. Seeds are others than
 layers were chosen.
 """
 
-import io
 import json
 import math
 import re
@@ -36,9 +35,10 @@ from PIL.Image import Resampling, Transpose
 
 from vlm.commands.compare_pairs import PHOTOS
 from vlm.commands.explain import ask
+from vlm.commands.terminal import print_table
 from vlm.explain import contrast, find_word, heat
 from vlm.explanation import ExplainMethod, Explanation
-from vlm.images import open_image
+from vlm.images import made_image, open_image
 from vlm.messages import Image, Pixels, user_message
 from vlm.options import GenerationOptions
 from vlm.settings import Settings, terminal_language
@@ -122,7 +122,7 @@ def make_picture(seed: int, objects: int = 1) -> Made:
     names = random.permutation(sorted(OBJECTS))[:objects].tolist()
     for name, quarter in zip(names, quarters, strict=True):
         _paste(picture, name, quarter, random)
-    return Made(_opened(picture), dict(zip(names, quarters, strict=True)))
+    return Made(made_image(picture, "made"), dict(zip(names, quarters, strict=True)))
 
 
 def _paste(picture: Pixels, name: str, quarter: int, random: Generator) -> None:
@@ -140,13 +140,6 @@ def _paste(picture: Pixels, name: str, quarter: int, random: Generator) -> None:
     left = quarter % 2 * half + int(random.integers(0, half - width + 1))
     top = quarter // 2 * half + int(random.integers(0, half - height + 1))
     picture.paste(part, (left, top), outline.filter(ImageFilter.GaussianBlur(2)))
-
-
-def _opened(picture: Pixels) -> Image:
-    """Pixels made here, through the door that all pixels come by."""
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return open_image(file.getvalue(), name="made")
 
 
 # ---- measuring ----
@@ -264,10 +257,8 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     if arguments.json:
         print(json.dumps(rows))
         return 0
-    print("| " + " | ".join(say(f"explain.{name}", language) for name in rows[0]) + " |")
-    print("|---" * len(rows[0]) + "|")
-    for row in rows:
-        print("| " + " | ".join(map(_cell, row.values())) + " |")
+    heads = [say(f"explain.{name}", language) for name in rows[0]]
+    print_table(heads, [map(_cell, row.values()) for row in rows])
     return 0
 
 

@@ -13,9 +13,9 @@ from vlm.errors import VLMError
 from vlm.report import advice_words
 from vlm.settings import Parser, Settings, terminal_language
 from vlm.strings import error_text, say
+from vlm.workload import Workload
 
 if TYPE_CHECKING:
-    from vlm.blueprint import Workload
     from vlm.estimate import Verdict
 
 MOST_TOKENS = 1 << 24
@@ -32,8 +32,6 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Prints the table, and the largest setting that fits."""
-    from vlm.blueprint import Workload  # torch takes seconds: not for `--help`
-
     language = terminal_language(settings)
     workload = Workload(context=arguments.context, images=arguments.images)
     if arguments.check:
@@ -53,8 +51,8 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     return 0
 
 
-def _rows(source: str, workload: "Workload", settings: Settings, language: str) -> str:
-    from vlm.blueprint import read
+def _rows(source: str, workload: Workload, settings: Settings, language: str) -> str:
+    from vlm.blueprint import read  # torch takes seconds: not for `--help`
     from vlm.estimate import advise, judge
 
     blueprint = read(source, device=settings.device, dtype=settings.dtype)

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vlm.blueprint import Workload, read
-from vlm.settings import GenerationOptions, Settings, terminal_language
+from vlm.blueprint import PRECISIONS, read
+from vlm.options import GenerationOptions
+from vlm.settings import Settings, terminal_language
 from vlm.strings import say
+from vlm.workload import Workload
 
-PRECISIONS = ("none", "int8", "nf4")
 WEIGHTS_TARGET, PEAK_TARGET = 0.02, 0.10
 """How far an estimate may be off, as a part of what was measured."""
 

@@ -1,14 +1,17 @@
-"""What commands share in a terminal: Ctrl-C, and how far a long run has come.
+"""What commands share in a terminal: tables, Ctrl-C, and how far a long run has come.
 
-stdout holds results alone; everything here goes to stderr.
+stdout holds results alone; everything else here goes to stderr.
 """
 
 import contextlib
+import platform
+import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -17,6 +20,22 @@ from vlm.strings import say
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """Exit status of a program whose output is piped into one that has ended, as by SIGPIPE."""
+
+
+def print_table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """A table in Markdown, to stdout."""
+    heads = list(heads)
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def processor_name() -> str:
+    """Of this machine, as people know it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists() and (found := re.search(r"model name\s*:\s*(.+)", info.read_text())):
+        return found[1].strip()
+    return platform.processor() or platform.machine()
 
 
 @contextlib.contextmanager

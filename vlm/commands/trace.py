@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from vlm.commands.pictures import open_source
-from vlm.messages import Message, Text, user_message
+from vlm.messages import Message, system_messages, user_message
 from vlm.settings import Parser, Settings, generation_options, terminal_language
 from vlm.strings import say
 
@@ -36,9 +36,8 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Reads the prompt once and prints its stages."""
     options = generation_options(vars(arguments))
     images = [open_source(source, settings) for source in arguments.images]
-    messages = [user_message(arguments.prompt, images)]
-    if arguments.system_prompt:
-        messages.insert(0, Message("system", (Text(arguments.system_prompt),)))
+    question = user_message(arguments.prompt, images)
+    messages = [*system_messages(arguments.system_prompt), question]
     if arguments.no_weights:
         rows = [_row(stage) for stage in _without_weights(settings.model, messages, options)]
     else:

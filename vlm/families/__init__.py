@@ -187,6 +187,12 @@ def look_up(name: str) -> Checkpoint | None:
     return next((each for each in catalogue() if each.name == name), None)
 
 
+def title(name: str) -> str:
+    """What people call a model: its title in the catalogue, or the name itself."""
+    known = look_up(name)
+    return known.title if known else name
+
+
 def published() -> tuple[Published, ...]:
     """Every configuration that can be looked into without its files, by family."""
     return tuple(each for family in families().values() for each in family.published)

@@ -4,29 +4,24 @@ In: a `Conversation`. Out: HTML. What models and people wrote is text here, neve
 page.
 """
 
-import base64
 import html
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from markdown_it import MarkdownIt
 
 from vlm.backend import Finished
 from vlm.chat import Turn
-from vlm.images import preview
+from vlm.images import data_address, preview
 from vlm.markup import readable, split_thinking
 from vlm.messages import Image
-from vlm.report import stats_words
+from vlm.report import end_words, stats_words
 from vlm.strings import say
 from vlm.transcript.form import Conversation
 
 LANGUAGE_TAGS = {"en": "en", "zh": "zh-CN"}
 PREVIEW_SIDE = 1024
 """The longest side of a picture on the page, in pixels."""
-
-ENDS = {"cancelled": "answer.stopped", "length": "answer.length"}
-"""What to say of an answer that did not end by itself."""
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
@@ -74,12 +69,30 @@ def to_html(conversation: Conversation, language: str = "en") -> str:
         language: of the words around the turns, "en" or "zh".
     """
     turns = [branch.turn for branch in conversation.start.path() if branch.turn is not None]
-    title = html.escape(say("transcript.title", language, model=conversation.model))
+    title = say("transcript.title", language, model=conversation.model)
     pictures: dict[str, str] = {}
     articles = [
         _article(conversation, turn, number, pictures, language)
         for number, turn in enumerate(turns)
     ]
+    body = [
+        f"<main><h1>{html.escape(title)}</h1>",
+        _said_before(conversation.system_prompt, language),
+        *(articles or [note(say("transcript.empty", language))]),
+        "</main>",
+    ]
+    return whole_page(title, STYLE, body, language)
+
+
+def whole_page(title: str, style: str, body: Iterable[str], language: str) -> str:
+    """A page of HTML without scripts, which fetches nothing.
+
+    Args:
+        title: as text.
+        style: of its own sheet.
+        body: pieces of HTML.
+        language: "en" or "zh".
+    """
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -88,12 +101,11 @@ def to_html(conversation: Conversation, language: str = "en") -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer">',
-            f"<title>{title}</title>",
-            f"<style>{STYLE}</style></head>",
-            f"<body><main><h1>{title}</h1>",
-            _said_before(conversation.system_prompt, language),
-            *(articles or [_note(say("transcript.empty", language))]),
-            "</main></body></html>",
+            f"<title>{html.escape(title)}</title>",
+            f"<style>{style}</style></head>",
+            "<body>",
+            *body,
+            "</body></html>",
             "",
         ]
     )
@@ -111,25 +123,24 @@ def _article(
     notes = [_end(turn.finished, answer, language), stats_words(turn.finished, language)]
     lines = [
         "<article>",
-        _note(say("transcript.dropped", language)) if dropped else "",
+        note(say("transcript.dropped", language)) if dropped else "",
         _said_before(turn.system_prompt, language) if own_prompt else "",
         f'<section class="question"><h2>{say("transcript.question", language)}</h2>',
         *images,
         f'<p class="asked">{asked}</p>' if asked else "",
         "</section>",
         f'<section class="answer"><h2>{html.escape(conversation.model)}</h2>',
-        _thoughts(thoughts, language),
+        folded_thoughts(thoughts, language),
         markdown_html(answer),
-        *(_note(note) for note in notes if note),
+        *map(note, notes),
         "</section></article>",
     ]
     return "\n".join(filter(None, lines))
 
 
 def _end(finished: Finished, answer: str, language: str) -> str:
-    if finished.reason in ENDS:
-        return say(ENDS[finished.reason], language)
-    return "" if answer.strip() else say("answer.empty", language)
+    words = end_words(finished, language)
+    return words or ("" if answer.strip() else say("answer.empty", language))
 
 
 def _said_before(system_prompt: str, language: str) -> str:
@@ -140,27 +151,25 @@ def _said_before(system_prompt: str, language: str) -> str:
     return f'<section class="system"><h2>{label}</h2><p class="asked">{asked}</p></section>'
 
 
-def _thoughts(thoughts: str, language: str) -> str:
+def folded_thoughts(thoughts: str, language: str) -> str:
+    """What a model thought before it answered, folded; empty where it did not."""
     if not thoughts:
         return ""
-    label = say("answer.thoughts", language)
+    label = html.escape(say("answer.thoughts", language))
     return f"<details><summary>{label}</summary>{markdown_html(thoughts)}</details>"
 
 
-def _note(words: str) -> str:
-    return f'<p class="note">{html.escape(words)}</p>'
+def note(words: str) -> str:
+    """Quiet words as a paragraph; empty where there are none."""
+    return f'<p class="note">{html.escape(words)}</p>' if words else ""
 
 
 def _picture(image: Image, pictures: dict[str, str]) -> str:
     """The picture inside the page, small; each is packed once."""
     if image.sha256 not in pictures:
-        small, data = preview(image, PREVIEW_SIDE), io.BytesIO()
-        small.save(data, "WEBP", quality=82)
-        packed = base64.b64encode(data.getvalue()).decode("ascii")
-        width, height = small.size
-        pictures[image.sha256] = (
-            f'src="data:image/webp;base64,{packed}" width="{width}" height="{height}"'
-        )
+        small = preview(image, PREVIEW_SIDE)
+        source, (width, height) = data_address(small, quality=82), small.size
+        pictures[image.sha256] = f'src="{source}" width="{width}" height="{height}"'
     return f'<img {pictures[image.sha256]} alt="{html.escape(image.name)}">'
 
 

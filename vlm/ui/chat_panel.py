@@ -29,11 +29,11 @@ from vlm.ui.context import (
     Draft,
     Updates,
     Visit,
-    action_button,
     connect_sending,
     escaped,
 )
 from vlm.ui.memory_ways import MEMORY_ERRORS, MemoryWays, inner
+from vlm.ui.safely import gone_card
 from vlm.ui.transfer import Transfer, way_back
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class ChatPanel:
             value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
         ) -> Iterator[Updates]:
             if visit is None:
-                yield self._gone(language)
+                yield {self.parts.notice: gone_card(language)}
                 return
             yield from self._do(act, Draft(value or {}, visit, language, controls), facts)
 
@@ -125,16 +125,11 @@ class ChatPanel:
     ) -> Iterator[Updates]:
         """A button in HTML was pressed."""
         if visit is None:
-            yield self._gone(language)
+            yield {self.parts.notice: gone_card(language)}
             return
         facts = {name: str(fact) for name, fact in event._data.items()}
         draft = Draft(value or {}, visit, language, controls)
         yield from self._do(facts.get("act", ""), draft, facts)
-
-    def _gone(self, language: str) -> Updates:
-        """The page is older than the program, which knows nothing of its visit."""
-        reload = action_button("reload", say("way.reload", language))
-        return {self.parts.notice: chat_view.card(say("visit.gone", language), reload, language)}
 
     def _do(self, act: str, draft: Draft, facts: Facts) -> Iterator[Updates]:
         """Does it; what fails is said, and loses nothing."""
@@ -161,15 +156,16 @@ class ChatPanel:
             return
         waiting = f'<span class="pending">{escaped(say("memory.looking", language))}</span>'
         yield self._with_images(self._failed(act, draft, facts, error, waiting), draft)
+        ways = None
         with contextlib.suppress(VLMError):  # what is loaded is no longer there to be read
-            again = {**facts, "act": act} if act in REPEATED else {"act": "send"}
-            ways = self.memory_ways.ways(error, draft, again)
-            yield {self.parts.notice: chat_view.card(error_text(error, language), ways, language)}
-            return
-        yield {self.parts.notice: self._card(act, draft, facts, error)}
+            ways = self.memory_ways.ways(error, draft, _again(act, facts))
+        yield {self.parts.notice: self._card(act, draft, facts, error, ways)}
 
-    def _card(self, act: str, draft: Draft, facts: Facts, error: VLMError) -> str:
-        again = {**facts, "act": act} if act in REPEATED else {"act": "send"}
+    def _card(self, act: str, draft: Draft, facts: Facts, error: VLMError, ways: str | None) -> str:
+        """Why it failed, with the ways on that are given, or else those of the error."""
+        if ways is not None:
+            return chat_view.card(error_text(error, draft.language), ways, draft.language)
+        again = _again(act, facts)
         return chat_view.error_card(error, draft.visit.session, draft.language, again)
 
     def _failed(
@@ -177,9 +173,7 @@ class ChatPanel:
     ) -> Updates:
         """Why, with ways on; the conversation as it was, and the question back in the box."""
         visit, language = draft.visit, draft.language
-        card = self._card(act, draft, facts, error)
-        if ways is not None:
-            card = chat_view.card(error_text(error, language), ways, language)
+        card = self._card(act, draft, facts, error, ways)
         if visit.busy:  # another answer runs: it is not touched
             return {self.parts.notice: card}
         failed = {**self.display.at_rest(visit, language), self.parts.notice: card}
@@ -389,3 +383,8 @@ REPEATED = ("example", "retry", "continue", "address_add")
 
 WHEN_AT_REST = ("edit", "undo", "choose", "drop", "fit")
 """What is not done while an answer runs."""
+
+
+def _again(act: str, facts: Facts) -> Facts:
+    """What a button that tries again does, and its facts."""
+    return {**facts, "act": act} if act in REPEATED else {"act": "send"}

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from vlm import families
-from vlm.ui.context import Context, channel
+from vlm.ui.context import Context, channel, holder
 from vlm.ui.drawer import Drawer
 
 EXAMPLES = ("cat", "coffee", "photographer", "astronaut")
@@ -71,11 +71,11 @@ def build_parts(context: Context) -> Parts:
     with gr.Column(elem_id="conversation"):
         chat = _chatbot(context)
         examples, example_buttons = _empty_state(context)
-        stats = _strip("stats")
-        notice, meter = _strip("notice"), _strip("context-meter")
+        stats = holder("stats")
+        notice, meter = holder("notice"), holder("context-meter")
         with gr.Column(elem_id="composer"):
-            editing, offer, changed = _strip("editing"), _strip("offer"), _strip("changed")
-            attached, presets = _strip("token-chip"), _strip("presets")
+            editing, offer, changed = holder("editing"), holder("offer"), holder("changed")
+            attached, presets = holder("token-chip"), holder("presets")
             webcam = context.words.add(
                 gr.Image(
                     sources=["webcam"],
@@ -152,11 +152,6 @@ def _example(context: Context, name: str) -> gr.Button:
     return context.words.add(button, value=f"example.{name}")
 
 
-def _strip(name: str) -> gr.HTML:
-    """A part drawn as HTML, which takes no room while it is empty."""
-    return gr.HTML(elem_id=name, elem_classes="strip-holder", padding=False)
-
-
 def _box(context: Context) -> gr.MultimodalTextbox:
     box = gr.MultimodalTextbox(
         elem_id="message",
@@ -211,7 +206,7 @@ def _settings(context: Context) -> tuple[Drawer, dict[str, Any]]:
     file = gr.DownloadButton(elem_id="exported", visible="hidden")
     words.add(gr.Markdown(elem_classes="heading"), value="settings.privacy")
     keep = words.add(gr.Checkbox(elem_id="keep"), label="keep.label", info="keep.info")
-    kept = _strip("kept")
+    kept = holder("kept")
     forget = gr.Button(elem_id="forget", size="sm", variant="stop")
     words.add(forget, value="button.forget")
     words.add(gr.Markdown(elem_classes="quiet"), value="settings.keys")

@@ -2,17 +2,19 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from vlm.compare import compare
 from vlm.compare_ask import Reply, ask, crops, plan
 from vlm.errors import RequestError, VLMError
 from vlm.images import open_image
 from vlm.messages import Image
 from vlm.strings import error_text
 from vlm.ui.context import Context
+
+if TYPE_CHECKING:
+    from vlm.compare import Comparison
 
 
 def serve(context: Context) -> None:
@@ -39,9 +41,7 @@ def serve(context: Context) -> None:
         cancel = threading.Event()
         try:
             images = _opened(context, files or [])
-            found = [
-                compare(images[0], other, aligned=aligned, cancel=cancel) for other in images[1:]
-            ]
+            found = _compared(images, aligned, cancel)
             pairs = [
                 {"first": 1, "second": number, **each.to_json()}
                 for number, each in enumerate(found, 2)
@@ -84,6 +84,15 @@ def _opened(context: Context, files: Sequence[str]) -> list[Image]:
     if len(files) < 2:
         raise RequestError("compare_needs_two", got=len(files))
     return [open_image(path, limits=context.settings.image_limits) for path in files]
+
+
+def _compared(
+    images: Sequence[Image], aligned: bool, cancel: threading.Event
+) -> "list[Comparison]":
+    """The first picture against each of the others."""
+    from vlm.compare import compare  # scikit-image takes a second: not when the page is opened
+
+    return [compare(images[0], other, aligned=aligned, cancel=cancel) for other in images[1:]]
 
 
 def _answered(reply: Reply, together: bool) -> dict[str, Any]:

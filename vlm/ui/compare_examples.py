@@ -3,7 +3,6 @@
 Made from the committed photos when somebody asks for them, always the same.
 """
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import numpy
 from PIL import Image as pillow
 from PIL import ImageDraw, ImageFilter
 from PIL.Image import Resampling
-from skimage.restoration import inpaint_biharmonic
 
-from vlm.images import open_image
+from vlm.images import made_image, open_image
 from vlm.messages import Image, Pixels
 
 COARSE = 4
@@ -48,9 +46,8 @@ PAIRS: dict[str, Callable[[Pixels], Pixels]] = {"coffee": coffee, "photographer"
 def example_pair(assets: Path, name: str) -> list[Image]:
     """A photo and the same photo later."""
     photo = open_image(assets / "examples" / f"{name}.jpg")
-    file = io.BytesIO()
-    PAIRS[name](photo.pixels).save(file, "JPEG", quality=90)
-    return [photo, open_image(file.getvalue(), name=f"{name}-later.jpg")]
+    later = PAIRS[name](photo.pixels)
+    return [photo, made_image(later, f"{name}-later.jpg", "JPEG", quality=90)]
 
 
 def _mask(photo: Pixels, shapes: list[tuple[str, tuple[int, ...]]]) -> Pixels:
@@ -64,6 +61,8 @@ def _mask(photo: Pixels, shapes: list[tuple[str, tuple[int, ...]]]) -> Pixels:
 
 def _filled(photo: Pixels, mask: Pixels) -> Pixels:
     """What is masked, filled in smoothly from around it, with the grain of a photo."""
+    from skimage.restoration import inpaint_biharmonic  # takes a second
+
     small = (photo.width // COARSE, photo.height // COARSE)
     colours = numpy.asarray(photo.convert("RGB").resize(small, Resampling.BOX)) / 255
     holes = numpy.asarray(mask.resize(small, Resampling.BOX)) > 0

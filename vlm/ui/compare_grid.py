@@ -24,6 +24,7 @@ from vlm.ui.context import (
     Visit,
     channel,
     escaped,
+    holder,
 )
 from vlm.ui.drawer import Drawer
 from vlm.ui.safely import Handler, safely
@@ -88,7 +89,7 @@ class GridPanel:
 
     def _build(self) -> None:
         words = self.context.words
-        self.intro = _strip("grid-intro", self._intro("en"))
+        self.intro = holder("grid-intro", self._intro("en"))
         with gr.Row(elem_classes="asking"):
             self.files = gr.File(
                 elem_id="grid-files",
@@ -105,7 +106,7 @@ class GridPanel:
             self.drawer = Drawer(self.context, prefix="grid-")
         with gr.Row(elem_classes="doing"):
             self.buttons = {name: self._button(name) for name in ("run", "go_on", "stop", "clear")}
-        self.progress, self.notice = _strip("grid-progress"), _strip("grid-notice")
+        self.progress, self.notice = holder("grid-progress"), holder("grid-notice")
         with gr.Row(elem_classes="doing", elem_id="grid-tools"):
             self.sort = gr.Dropdown(_sorts("en"), value="number", elem_id="grid-sort", scale=0)
             words.add(self.sort, label="grid.sort")
@@ -115,7 +116,7 @@ class GridPanel:
         self.file = gr.DownloadButton(elem_id="grid-exported", visible="hidden")
         with gr.Row(elem_id="grid-cards"):
             shelves = range(1, self.most // SHELF + 1)
-            self.shelves = [_strip(f"grid-shelf-{number}") for number in shelves]
+            self.shelves = [holder(f"grid-shelf-{number}") for number in shelves]
         self.channel = channel("grid")
 
     def _intro(self, language: str) -> str:
@@ -162,9 +163,7 @@ class GridPanel:
 
     def grid(self, visit: Visit) -> Grid:
         """What is kept for a visit."""
-        kept = visit.rooms.setdefault("grid", Grid(Multiples(self.most)))
-        assert isinstance(kept, Grid)
-        return kept
+        return visit.room("grid", lambda: Grid(Multiples(self.most)))
 
     # ---- what is done ----
 
@@ -361,7 +360,3 @@ def _several_models(grid: Grid) -> bool:
 
 def _sorts(language: str) -> list[tuple[str, str]]:
     return [(say(f"grid.sort.{name}", language), name) for name in FIGURES]
-
-
-def _strip(name: str, value: str = "") -> gr.HTML:
-    return gr.HTML(value, elem_id=name, elem_classes="strip-holder", padding=False)

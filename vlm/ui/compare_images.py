@@ -4,14 +4,12 @@ In: pictures from files, examples or other tabs. Out: their differences as peopl
 see them, then an answer about all of them. What is kept of a visit is `vlm.ui.compare_room.Room`.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import cast
 
 import gradio as gr
 
-from vlm.errors import ImageError, RequestError, VLMError
+from vlm.errors import ImageError, RequestError
 from vlm.messages import Image
 from vlm.strings import LANGUAGES, error_text, say
 from vlm.ui import compare_api, compare_view
@@ -29,8 +27,7 @@ from vlm.ui.context import (
     action_button,
     connect_sending,
 )
-
-log = logging.getLogger(__name__)
+from vlm.ui.safely import safely
 
 Facts = dict[str, str]
 TAB = "compare"
@@ -43,7 +40,7 @@ def build(context: Context) -> None:
 
 def room_of(visit: Visit) -> Room:
     """What the section keeps of a visit."""
-    return cast(Room, visit.rooms.setdefault("compare", Room()))
+    return visit.room("compare", Room)
 
 
 class CompareImages:
@@ -142,26 +139,12 @@ class CompareImages:
         language: str,
     ) -> Iterator[Updates]:
         """Does it; what fails is said, and loses nothing."""
-        if visit is None:  # the page is older than the program
-            reload = action_button("reload", say("way.reload", language))
-            yield {self.parts.notice: card(say("visit.gone", language), reload, language)}
-            return
-        try:
-            yield from act(visit)
-        except VLMError as error:
-            yield self._failed(error, visit, language)
-        except Exception as error:
-            log.exception("compare failed")
-            unexpected = RequestError("unexpected", detail=type(error).__name__)
-            yield self._failed(unexpected, visit, language)
 
-    def _failed(self, error: VLMError, visit: Visit, language: str) -> Updates:
-        room, ways = room_of(visit), ""
-        if room.pair is not None and room.result is None:
-            ways = action_button("again", say("pair.again", language))
-        words = card(error_text(error, language), ways, language)
-        at_rest = {} if room.asking else self.answer.at_rest(room, language)
-        return {**self.drawn(room, language), **at_rest, self.parts.notice: words}
+        def comparing(there: Visit, _: str) -> Iterator[Updates]:
+            yield from act(there)
+
+        work = safely(comparing, self.parts.notice, self.at_rest, _ways)
+        yield from work(visit, language)
 
     # ---- which pictures ----
 
@@ -206,8 +189,7 @@ class CompareImages:
         """The tab was opened, perhaps with pictures from another one."""
         room, sent = room_of(visit), visit.sent.pop(TAB, [])
         if not sent:
-            asked = {} if room.asking else self.answer.at_rest(room, language)
-            yield {**self.drawn(room, language), **asked}
+            yield self.at_rest(visit, language)
             return
         if len(sent) == 1:  # to compare it with what is here
             here = [image for image in room.images if image != sent[0]]
@@ -343,13 +325,16 @@ class CompareImages:
         """Everything anew: the words are in another language."""
         if visit is None:
             return gr.skip()
-        room = room_of(visit)
-        updates = self.drawn(room, language)
-        if not room.asking:
-            updates |= self.answer.at_rest(room, language)
+        updates = self.at_rest(visit, language)
         if question in [say("pair.question.first", each) for each in LANGUAGES]:
             updates[self.parts.question] = gr.update(value=say("pair.question.first", language))
         return updates
+
+    def at_rest(self, visit: Visit, language: str) -> Updates:
+        """Everything as it stands; an answer that is being written draws itself."""
+        room = room_of(visit)
+        answer = {} if room.asking else self.answer.at_rest(room, language)
+        return {**self.drawn(room, language), **answer}
 
     def row(self, room: Room, language: str) -> Updates:
         """The pictures that are there."""
@@ -376,3 +361,11 @@ class CompareImages:
             self.parts.side: compare_view.side(pair, language) if pair else "",
             self.parts.progress: compare_view.progress(room.stage, language) if room.stage else "",
         }
+
+
+def _ways(visit: Visit, language: str) -> str:
+    """A comparison that came to nothing can be tried again."""
+    room = room_of(visit)
+    if room.pair is None or room.result is not None:
+        return ""
+    return action_button("again", say("pair.again", language))

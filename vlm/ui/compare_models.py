@@ -16,13 +16,13 @@ import gradio as gr
 from vlm import families
 from vlm.backend import Capabilities
 from vlm.errors import ImageError, RequestError
+from vlm.images import thumbnail
 from vlm.messages import Image
-from vlm.multiples import thumbnail
 from vlm.strings import error_text, say
 from vlm.ui import frame as page_frame
 from vlm.ui import versus_view
 from vlm.ui.chat_view import card
-from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel
+from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, holder
 from vlm.ui.drawer import Drawer
 from vlm.ui.models_panel import PRECISIONS
 from vlm.ui.safely import Handler, safely
@@ -107,7 +107,7 @@ class ModelsSection:
             words.add(self.files, label="versus.files")
             self.prompt = gr.Textbox(elem_id="versus-prompt", lines=3, max_lines=8)
             words.add(self.prompt, label="versus.prompt", placeholder="versus.prompt.placeholder")
-        self.images = _strip("versus-images")
+        self.images = holder("versus-images")
         with gr.Row(elem_id="versus-sides"):
             self.pickers, self.precisions, self.drawers = [], [], []
             for side in SIDES:
@@ -124,9 +124,9 @@ class ModelsSection:
         words.add(self.stop_button, value="versus.stop")
         words.add(self.blind, label="versus.blind")
         words.add(self.back, label="versus.back", info="versus.back.info")
-        self.status, self.notice = _strip("versus-status"), _strip("versus-notice")
-        self.frames = _strip("versus-frames")
-        self.voting, self.tally = _strip("versus-vote"), _strip("versus-tally")
+        self.status, self.notice = holder("versus-status"), holder("versus-notice")
+        self.frames = holder("versus-frames")
+        self.voting, self.tally = holder("versus-vote"), holder("versus-tally")
         self.channel = channel("versus")
 
     def _build_side(self, side: str) -> None:
@@ -191,9 +191,7 @@ class ModelsSection:
 
     def work(self, visit: Visit) -> Versus:
         """What is kept for a visit."""
-        kept = visit.rooms.setdefault("versus", Versus())
-        assert isinstance(kept, Versus)
-        return kept
+        return visit.room("versus", Versus)
 
     # ---- what is done ----
 
@@ -381,7 +379,3 @@ def _models(language: str) -> list[tuple[str, str]]:
 def _precisions(language: str) -> list[tuple[str, str]]:
     named = [(say(f"precision.{name}", language), name) for name in PRECISIONS]
     return [(say("versus.as_now", language), AS_NOW), *named]
-
-
-def _strip(name: str) -> gr.HTML:
-    return gr.HTML(elem_id=name, elem_classes="strip-holder", padding=False)

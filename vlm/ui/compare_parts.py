@@ -7,7 +7,7 @@ import gradio as gr
 
 from vlm.strings import say
 from vlm.ui.compare_examples import PAIRS
-from vlm.ui.context import Context, channel
+from vlm.ui.context import Context, channel, holder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +59,14 @@ def build_parts(context: Context) -> Parts:
     """Lays the section out: pictures on the left, what is said of them on the right."""
     with gr.Column(elem_id="compare-images"):
         row = _row(context)
-        notice, progress = _strip("compare-notice"), _strip("compare-progress")
+        notice, progress = holder("compare-notice"), holder("compare-progress")
         empty = _empty(context)
         with gr.Row(elem_id="compare-stage"):
             with gr.Column(elem_id="compare-pictures", scale=1, min_width=280):
-                viewer = _strip("compare-viewer")
+                viewer = holder("compare-viewer")
                 asking = _asking(context)
             with gr.Column(elem_id="compare-side", scale=0, min_width=280):
-                side = _strip("compare-findings")
+                side = holder("compare-findings")
                 said = _said(context)
         hears = channel("compare-images")
     return Parts(
@@ -86,7 +86,7 @@ def _row(context: Context) -> dict[str, Any]:
     """Above the pictures: which there are, and what is done with them."""
     words = context.words
     with gr.Row(elem_id="compare-row"):
-        strip = _strip("compare-strip")
+        strip = holder("compare-strip")
         with gr.Row(elem_id="compare-tools"):
             add = words.add(gr.Button(elem_id="compare-add", size="sm"), value="pair.add")
             swap = words.add(gr.Button(elem_id="compare-swap", size="sm"), value="pair.swap")
@@ -105,7 +105,7 @@ def _empty(context: Context) -> dict[str, Any]:
     with gr.Column(elem_id="compare-empty"):
         words.add(gr.Markdown(elem_id="compare-welcome"), value="pair.empty")
         with gr.Row(elem_id="compare-halves"):
-            half = _strip("compare-half")
+            half = holder("compare-half")
             left, right = (_place(context, name) for name in ("left", "right"))
         information = gr.Markdown(elem_classes="quiet")
 
@@ -162,12 +162,7 @@ def _said(context: Context) -> dict[str, Any]:
     """Beside the pictures: the answer."""
     with gr.Column(elem_id="compare-said"):
         answer = gr.Markdown(elem_id="compare-answer", sanitize_html=True, container=False)
-        stats = _strip("compare-stats")
-        how = _strip("compare-how")
+        stats = holder("compare-stats")
+        how = holder("compare-how")
     context.words.add(answer, label="pair.answer")
     return {"answer": answer, "stats": stats, "how": how}
-
-
-def _strip(name: str) -> gr.HTML:
-    """A part drawn as HTML, which takes no room while it is empty."""
-    return gr.HTML(elem_id=name, elem_classes="strip-holder", padding=False)

@@ -10,17 +10,17 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from vlm.alignment import stop_if
 from vlm.backend import Traces
-from vlm.compare import Comparison, compare
 from vlm.compare_ask import Plan, Reply
 from vlm.difference_pictures import heat_map, laid_on
-from vlm.errors import VLMError
-from vlm.feature_difference import feature_heat, look, marked
+from vlm.errors import RequestError, VLMError
 from vlm.messages import Image, Pixels
 from vlm.ui.compare_view import Pair, address
+
+if TYPE_CHECKING:
+    from vlm.compare import Comparison
 
 STEP = 0.05
 """Seconds between two looks whether work was called off."""
@@ -43,7 +43,7 @@ class Result:
         unseen: why it could not be.
     """
 
-    found: Comparison
+    found: "Comparison"
     pictures: dict[str, str]
     looked: bool = False
     unseen: VLMError | None = None
@@ -199,6 +199,8 @@ def compared(
     Raises:
         RequestError: it was cancelled.
     """
+    from vlm.compare import compare  # scikit-image takes a second: not when the page is opened
+
     first, second = pair
     found = compare(first, second, aligned=aligned, progress=progress, cancel=cancel)
     progress("drawing")
@@ -222,6 +224,8 @@ def looked_at(
     Raises:
         RequestError: it was cancelled.
     """
+    from vlm.feature_difference import feature_heat, look, marked
+
     first, second = pair
     found = result.found
     progress("looking")
@@ -276,7 +280,8 @@ def staged(
             try:
                 kind, value = heard.get(timeout=STEP)
             except queue.Empty:
-                stop_if(cancel)
+                if cancel.is_set():
+                    raise RequestError("compare_cancelled") from None
                 continue
             over = kind != "stage"
             if kind == "done":

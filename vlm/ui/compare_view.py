@@ -6,18 +6,19 @@ blink, zoom) is done in the page by assets/compare.js, which goes by the classes
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from typing import TYPE_CHECKING
 
-from vlm.compare import Comparison, Region
+from vlm.difference_words import alignment_words
 from vlm.errors import VLMError
+from vlm.images import thumbnail
 from vlm.messages import Image
 from vlm.strings import error_text, say
-from vlm.ui.composer import thumbnail
 from vlm.ui.context import action_button, escaped
 
+if TYPE_CHECKING:
+    from vlm.compare import Comparison, Region
+
 VIEWS = ("slider", "blink", "beside", "heat", "model")
-STILL = 0.0005
-"""A change of scale that nobody needs to be told."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Pair:
 
     numbers: tuple[int, int]
     images: tuple[Image, Image]
-    found: Comparison
+    found: "Comparison"
     pictures: Mapping[str, str]
     unseen: VLMError | None = None
 
@@ -87,7 +88,7 @@ def _card(number: int, image: Image, pair: tuple[int, int] | None, language: str
         "remove", "×", say("pair.remove", language, number=number), number=number
     )
     return (
-        f'<figure class="picture"><img src="{thumbnail(image)}" alt="">'
+        f'<figure class="picture"><img src="{thumbnail(image, 160)}" alt="">'
         f"<figcaption><b>{number}</b> {escaped(image.name)}"
         f'<span class="size">{escaped(size)}</span>{sides}</figcaption>{remove}</figure>'
     )
@@ -211,7 +212,7 @@ def _boxes(pair: Pair, language: str, *, reachable: bool) -> str:
     )
 
 
-def _position(region: Region, size: tuple[int, int]) -> str:
+def _position(region: "Region", size: tuple[int, int]) -> str:
     left, top, right, bottom = region.box
     parts = {
         "left": left / size[0],
@@ -222,13 +223,13 @@ def _position(region: Region, size: tuple[int, int]) -> str:
     return "; ".join(f"{name}: {100 * part:.3f}%" for name, part in parts.items())
 
 
-def region_words(region: Region, size: tuple[int, int], language: str) -> str:
+def region_words(region: "Region", size: tuple[int, int], language: str) -> str:
     """A region for a screen reader: "Region 1: upper left, 4.2 %"."""
     place, area = place_words(region, size, language), f"{100 * region.area:.1f}"
     return say("pair.region", language, number=region.number, place=place, area=area)
 
 
-def place_words(region: Region, size: tuple[int, int], language: str) -> str:
+def place_words(region: "Region", size: tuple[int, int], language: str) -> str:
     """Where the middle of a region lies, in ninths of the picture."""
     left, top, right, bottom = region.box
     column = min(2, int(3 * (left + right) / 2 / size[0]))
@@ -262,7 +263,8 @@ def _figures(pair: Pair, language: str) -> str:
     }
     parts = []
     for name, value in values.items():
-        words = say(f"pair.{name}" + (".one" if name == "regions" and count == 1 else ""), language)
+        one = name == "regions" and count == 1
+        words = say("pair.regions.one" if one else f"pair.{name}", language)
         why = say(f"pair.why.{name}", language)
         parts.append(
             f'<span class="figure" tabindex="0" role="note" data-why="{escaped(why)}" '
@@ -278,7 +280,8 @@ def sentences_of(pair: Pair, language: str) -> list[str]:
     if pair.identical:
         return [say("pair.identical", language)]
     found = pair.found
-    sentences = [alignment_words(pair, language)]
+    sizes = (pair.images[0].original_size, pair.images[1].original_size)
+    sentences = [alignment_words(found.alignment, sizes, language)]
     if not found.regions:
         sentences.append(say("pair.no_change", language))
     if abs(found.brightness) >= 0.5:
@@ -287,27 +290,6 @@ def sentences_of(pair: Pair, language: str) -> list[str]:
     if found.overlap < 0.995:
         sentences.append(say("pair.overlap", language, share=f"{100 * found.overlap:.0f}"))
     return sentences
-
-
-def alignment_words(pair: Pair, language: str) -> str:
-    """ "Aligned: the second is turned by 2.9°, 4 % smaller, moved by 12 px." """
-    alignment = pair.found.alignment
-    if alignment.state != "aligned":
-        return say(f"pair.{alignment.state}", language)
-    parts = []
-    if abs(alignment.rotation) >= 0.05:
-        key = "pair.turned" if alignment.rotation > 0 else "pair.turned_back"
-        parts.append(say(key, language, degrees=f"{abs(alignment.rotation):.1f}"))
-    if abs(alignment.scale - 1) > STILL:
-        key = "pair.larger" if alignment.scale > 1 else "pair.smaller"
-        parts.append(say(key, language, percent=f"{100 * abs(alignment.scale - 1):.1f}"))
-    pixels = alignment.movement(*(image.original_size for image in pair.images))
-    if pixels >= 1:
-        parts.append(say("pair.moved", language, pixels=f"{pixels:.0f}"))
-    elif not parts:
-        parts.append(say("pair.hardly_moved", language))
-    what = reduce(lambda one, other: say("pair.listed", language, one=one, other=other), parts)
-    return say("pair.aligned", language, what=what)
 
 
 def _regions(pair: Pair, language: str) -> str:
@@ -319,7 +301,7 @@ def _regions(pair: Pair, language: str) -> str:
     return f'<ol class="regions" aria-label="{label}">{items}</ol>'
 
 
-def _region(region: Region, pair: Pair, language: str) -> str:
+def _region(region: "Region", pair: Pair, language: str) -> str:
     size = pair.images[0].original_size
     left, top, right, bottom = region.box
     pixels = say("pair.region.size", language, width=right - left, height=bottom - top)

@@ -4,8 +4,6 @@ In: the box and the drawer as they stand. Out: what is drawn around the box, and
 when images in it are moved or removed.
 """
 
-import base64
-import io
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +15,7 @@ import gradio as gr
 from vlm.backend import ImageLayout
 from vlm.errors import ImageError, RequestError
 from vlm.fetch import fetch_image
-from vlm.images import preview
+from vlm.images import thumbnail
 from vlm.messages import Image, Message
 from vlm.settings import Settings
 from vlm.strings import error_text, say
@@ -288,7 +286,7 @@ def attached(
             tokens += layout.placeholders if layout else 0
             ways = chat_view.inspect_button(number, image, language)
             inside = (
-                f'<img src="{thumbnail(image)}" alt="">'
+                f'<img src="{thumbnail(image, THUMBNAIL_SIDE)}" alt="">'
                 f"<figcaption>{escaped(image_words(number, image, layout, language))}</figcaption>"
             )
         chips.append(
@@ -365,10 +363,3 @@ def _wrong(language: str) -> Callable[[str], str]:
     """Draws a sentence about a wrong number, with the way to it."""
     way = action_button("settings", say("way.settings", language))
     return lambda words: f'<div class="offer broken"><span>{words}</span> {way}</div>'
-
-
-def thumbnail(image: Image, side: int = THUMBNAIL_SIDE) -> str:
-    """A small copy inside an address, so that the page needs no file for it."""
-    file = io.BytesIO()
-    preview(image, side).save(file, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

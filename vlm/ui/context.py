@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -75,6 +75,9 @@ class Room(Protocol):
         ...
 
 
+R = TypeVar("R", bound=Room)
+
+
 @dataclass
 class Visit:
     """What belongs to one open page and to nobody else.
@@ -122,6 +125,10 @@ class Visit:
     def busy(self) -> bool:
         """Whether an answer runs, or its images are being read."""
         return self.session.busy or self.asking is self.session
+
+    def room(self, name: str, make: Callable[[], R]) -> R:
+        """What a tab keeps for this visit under a name; made when it is asked for first."""
+        return cast(R, self.rooms.setdefault(name, make()))
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
@@ -307,6 +314,11 @@ class Context:
         """Stops what runs for a visit, and removes its files unless others use them too."""
         others = [other for other in self._open.values() if other is not visit]
         visit.forget({path for other in others for path in other.files})
+
+
+def holder(name: str, value: str = "") -> gr.HTML:
+    """A part that is drawn as HTML, which takes no room while it is empty."""
+    return gr.HTML(value, elem_id=name, elem_classes="strip-holder", padding=False)
 
 
 def connect_sending(context: Context, channel: gr.HTML) -> None:

@@ -14,7 +14,7 @@ from vlm.backend import Capabilities, ImageKnob
 from vlm.errors import RequestError, VLMError
 from vlm.options import GenerationOptions, Preset, with_preset
 from vlm.strings import error_text, say
-from vlm.ui.context import Context, action_button, escaped
+from vlm.ui.context import Context, action_button, escaped, holder
 
 NUMBERS = {
     "temperature": "temperature",
@@ -54,7 +54,7 @@ class Drawer:
         self.context = context
         self.prefix = prefix
         words = context.words
-        self.problem = self._strip("settings-problem")
+        self.problem = holder(f"{prefix}settings-problem")
         self.system_prompt = words.add(
             gr.Textbox(elem_id=f"{prefix}system-prompt", lines=2, max_lines=8),
             label="option.system_prompt.label",
@@ -63,7 +63,7 @@ class Drawer:
         if not prefix:
             words.add(gr.Markdown(elem_classes="heading"), value="settings.answer")
         words.add(gr.Markdown(elem_classes="quiet"), value="settings.empty")
-        self.presets = self._strip("answer-presets")
+        self.presets = holder(f"{prefix}answer-presets")
         with gr.Row(elem_classes="fields"):
             self.numbers = {name: self._number(name) for name in (SHORT if prefix else NUMBERS)}
         self.stop = None if prefix else self._stop()
@@ -79,10 +79,6 @@ class Drawer:
             *self.knobs.values(),
             *([self.kv_cache] if self.kv_cache else []),
         ]
-
-    def _strip(self, name: str) -> gr.HTML:
-        id = f"{self.prefix}{name}"
-        return gr.HTML(elem_id=id, elem_classes="strip-holder", padding=False)
 
     def _stop(self) -> gr.Textbox:
         return self.context.words.add(

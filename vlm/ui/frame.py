@@ -137,7 +137,7 @@ def model_words(context: Context, language: str) -> str:
     """What is loaded now, or why nothing is."""
     slot = context.backend
     if slot.state == "loading" and (loading := slot.loading) is not None:
-        words = say("model.loading", language, name=_title(loading.settings.model))
+        words = say("model.loading", language, name=families.title(loading.settings.model))
         return _status(words, "loading")
     if (error := slot.error) is not None:
         words = say("model.failed", language, name=_wanted(context))
@@ -150,12 +150,7 @@ def model_words(context: Context, language: str) -> str:
 
 def _wanted(context: Context) -> str:
     """The name of the model that the settings ask for."""
-    return _title(context.backend.settings.model)
-
-
-def _title(model: str) -> str:
-    known = families.look_up(model)
-    return known.title if known else model
+    return families.title(context.backend.settings.model)
 
 
 def _status(words: str, state: str, detail: str = "") -> str:

@@ -7,7 +7,7 @@ from vlm.markup import split_thinking
 from vlm.multiples import Card, Multiples
 from vlm.report import end_words, progress_words, stats_words
 from vlm.strings import error_text, say
-from vlm.transcript.page import markdown_html
+from vlm.transcript.page import folded_thoughts, markdown_html
 from vlm.ui.context import action_button, escaped
 
 
@@ -45,10 +45,7 @@ def _said(card: Card, language: str) -> str:
         words = progress_words(card.progress, language) if card.progress else say(key, language)
         return f'<p class="pending">{escaped(words)}</p>'
     thoughts, answer = split_thinking(card.answer)
-    folded = ""
-    if thoughts:
-        label = escaped(say("answer.thoughts", language))
-        folded = f"<details><summary>{label}</summary>{markdown_html(thoughts)}</details>"
+    folded = folded_thoughts(thoughts, language)
     if not answer.strip() and card.state == "done":
         return folded + f'<p class="quiet">{escaped(say("answer.empty", language))}</p>'
     return folded + markdown_html(answer)

@@ -25,7 +25,7 @@ from vlm.report import progress_words
 from vlm.strings import error_text, say
 from vlm.ui import inspect_api, inspect_view
 from vlm.ui.chat_view import card
-from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped
+from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped, holder
 from vlm.ui.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -114,8 +114,8 @@ class InspectPanel:
                 with gr.Column(scale=2, min_width=320):
                     made = self._controls()
                 with gr.Column(scale=3, min_width=320):
-                    table = _strip("inspect-table")
-            sequence, figures = _strip("inspect-sequence"), _strip("inspect-figures")
+                    table = holder("inspect-table")
+            sequence, figures = holder("inspect-sequence"), holder("inspect-figures")
         words.add(made["file"], label="inspect.image")
         words.add(made["question"], label="inspect.question")
         words.add(made["model"], label="inspect.model", info="inspect.model.info")
@@ -125,7 +125,7 @@ class InspectPanel:
         return Parts(table=table, sequence=sequence, figures=figures, channel=hears, **made)
 
     def _controls(self) -> dict[str, Any]:
-        overlay = _strip("inspect-overlay")
+        overlay = holder("inspect-overlay")
         file = gr.File(elem_id="inspect-image", type="filepath", height=88)
         gr.HTML(_examples(self.context.assets / "examples"), elem_id="inspect-examples")
         question = gr.Textbox(
@@ -147,7 +147,7 @@ class InspectPanel:
             "model": model,
             "trace": trace,
             "cancel": cancel,
-            "notice": _strip("inspect-notice"),
+            "notice": holder("inspect-notice"),
         }
 
     def _models(self, language: str) -> list[tuple[str, str]]:
@@ -258,8 +258,7 @@ class InspectPanel:
 
     def _allowed(self, model: str) -> str:
         """A name that a visitor may have opened. Raises RequestError."""
-        known = {name for _, name in self._models("en")}
-        if self.context.settings.hosted and model not in known:
+        if self.context.settings.hosted and model not in self.shelf.names:
             raise RequestError("hosted_model")
         return model.strip()
 
@@ -268,7 +267,7 @@ class InspectPanel:
             return {self.parts.notice: ""}
         if not isinstance(error, VLMError):
             log.error("inspecting failed", exc_info=error)
-            error = RequestError("unexpected", detail=type(error).__name__)
+            error = RequestError("panel_unexpected", detail=type(error).__name__)
         return {self.parts.notice: card(error_text(error, language), "", language)}
 
     def cancel(self, visit: Visit | None) -> None:
@@ -292,9 +291,7 @@ class InspectPanel:
         return {**self._drawn(looking, language), **self._failed(error, language)}
 
     def _of(self, visit: Visit) -> Looking:
-        kept = visit.rooms.setdefault("inspect", Looking())
-        assert isinstance(kept, Looking)
-        return kept
+        return visit.room("inspect", Looking)
 
     # ---- what is shown ----
 
@@ -346,7 +343,3 @@ def _examples(folder: Path) -> str:
             f'aria-label="{name}"><img src="{source}" alt=""></button>'
         )
     return f'<div class="picks">{"".join(buttons)}</div>'
-
-
-def _strip(name: str) -> gr.HTML:
-    return gr.HTML(elem_id=name, elem_classes="strip-holder", padding=False)

@@ -4,15 +4,13 @@ In: values of `vlm.inspection` and a language. Out: HTML. What belongs together 
 `data-span`; assets/inspect.js lights it up.
 """
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 
 from PIL import Image as pillow
 
 from vlm.backend import ImageLayout, Stage, Tile
-from vlm.images import preview
+from vlm.images import data_address, preview
 from vlm.inspection import Figure, Inspection, Piece, TileSpan, Word, pictures, tile_spans
 from vlm.messages import Image, Pixels
 from vlm.report import byte_words
@@ -360,10 +358,6 @@ def _small(drawn: Pixels) -> Pixels:
 
 def address(pixels: Pixels, photo: bool = False) -> str:
     """A picture inside an address; photos as such, the others to the last pixel."""
-    file = io.BytesIO()
     if photo:
-        pixels.save(file, "WEBP", quality=85)
-    else:
-        pixels.save(file, "PNG", optimize=True)
-    kind = "webp" if photo else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+        return data_address(pixels, quality=85)
+    return data_address(pixels, "PNG", optimize=True)

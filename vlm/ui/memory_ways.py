@@ -18,6 +18,7 @@ from vlm.strings import say
 from vlm.ui import frame, models_view
 from vlm.ui.chat_parts import Parts
 from vlm.ui.context import Context, Draft, Updates, action_button
+from vlm.workload import Workload
 
 if TYPE_CHECKING:
     from vlm.blueprint import Blueprint
@@ -90,7 +91,6 @@ class MemoryWays:
     def _asked(
         self, error: VLMError, draft: Draft, again: Facts, blueprint: "Blueprint"
     ) -> "Attempt":
-        from vlm.blueprint import Workload
         from vlm.estimate import Attempt
 
         facts: dict[str, Any] = dict(error.facts)
@@ -199,9 +199,8 @@ class MemoryWays:
             slot.settings, model=model, quantization=facts["quantization"], tokenizer=tokenizer
         )
         loading = slot.exchange(settings)
-        known = families.look_up(model)
         while not loading.over.wait(STEP):
-            words = models_view.loading(loading, known.title if known else model, 0.0, language)
+            words = models_view.loading(loading, families.title(model), 0.0, language)
             yield {self.parts.notice: words, self.parts.box: gr.update(submit_btn=False)}
         if isinstance(loading.error, VLMError):
             raise loading.error

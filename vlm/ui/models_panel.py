@@ -29,6 +29,7 @@ from vlm.ui.context import (
     action_button,
     channel,
     escaped,
+    holder,
 )
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class ModelsPanel:
         with gr.Column(elem_id="models"):
             words.add(gr.Markdown(elem_classes="heading"), value="models.now")
             now, progress, notice = (
-                _strip(name) for name in ("models-now", "load-progress", "models-notice")
+                holder(name) for name in ("models-now", "load-progress", "models-notice")
             )
             with gr.Row():
                 cancel = gr.Button(
@@ -109,7 +110,7 @@ class ModelsPanel:
             words.add(cancel, value="models.cancel")
             words.add(unload, value="models.unload")
             choice = self._choice()
-            table = _strip("fit-table")
+            table = holder("fit-table")
             hears = channel("models")
         return Parts(
             now=now,
@@ -156,7 +157,7 @@ class ModelsPanel:
             "dtype": dtype,
             "load": load,
             "check": check,
-            "verdict": _strip("verdict"),
+            "verdict": holder("verdict"),
         }
 
     def _connect(self) -> None:
@@ -213,7 +214,7 @@ class ModelsPanel:
         self, loading: Loading, precision: str, dtype: str, language: str
     ) -> Iterator[Updates]:
         """Draws a loading until it is over, then how it ended."""
-        parts, name = self.parts, _title(loading.settings.model)
+        parts, name = self.parts, families.title(loading.settings.model)
         buttons = {
             parts.load: gr.update(interactive=False),
             parts.unload: gr.update(interactive=False),
@@ -287,7 +288,7 @@ class ModelsPanel:
 
     def check(self, model: str, precision: str, dtype: str, language: str) -> Iterator[Updates]:
         """What one model would take in every precision, part by part."""
-        waiting = escaped(say("models.checking", language, name=_title(model)))
+        waiting = escaped(say("models.checking", language, name=families.title(model)))
         yield {self.parts.verdict: f'<p class="pending">{waiting}</p>', self.parts.notice: ""}
         try:
             found = self.picker.check((model or "").strip(), dtype, self._freed())
@@ -355,12 +356,3 @@ class ModelsPanel:
 
 def _choices(kind: str, names: Sequence[str], language: str = "en") -> list[tuple[str, str]]:
     return [(say(f"{kind}.{name}", language), name) for name in names]
-
-
-def _strip(name: str) -> gr.HTML:
-    return gr.HTML(elem_id=name, elem_classes="strip-holder", padding=False)
-
-
-def _title(model: str) -> str:
-    known = families.look_up(model)
-    return known.title if known else model

@@ -17,7 +17,6 @@ from vlm.ui.drawer import KNOBS, shortened
 from vlm.versus import VOTES, Comparison, Frame, Side, Tally
 from vlm.word_difference import Run, word_difference
 
-PRECISIONS = ("none", "int8", "nf4")
 PLACES = ("first", "second")
 SHOWN = ("total", "first_token", "decode", "tokens_in", "cached", "tokens_out", "memory", "seed")
 """The figures under an answer, in order."""
@@ -86,14 +85,10 @@ def model_words(frame: Frame, language: str) -> str:
         return " · ".join([frame.able.name, *frame.able.details])
     if frame.wanted is None:
         return say("versus.loaded", language)
-    known = families.look_up(frame.wanted.model)
-    name = known.title if known else frame.wanted.model
-    quantization = frame.wanted.quantization
-    if quantization in ("", "auto"):
+    name = families.title(frame.wanted.model)
+    if frame.wanted.quantization == "auto":
         return name
-    in_list = quantization in PRECISIONS  # others are settings of the program
-    precision = say(f"precision.{quantization}", language) if in_list else quantization
-    return f"{name} · {precision}"
+    return f"{name} · {say(f'precision.{frame.wanted.quantization}', language)}"
 
 
 def side_words(side: Side, language: str) -> str:
@@ -185,9 +180,7 @@ def _cost(frame: Frame, language: str) -> str:
 def status(comparison: Comparison, language: str) -> str:
     """What is happening, and at the end what came of it."""
     if comparison.restoring is not None:
-        settings = comparison.restoring.settings
-        known = families.look_up(settings.model)
-        name = known.title if known else settings.model
+        name = families.title(comparison.restoring.settings.model)
         return _pending(say("versus.restoring", language, name=name))
     if not comparison.over:
         ended = sum(each.state in ("done", "failed", "stopped") for each in comparison.frames)

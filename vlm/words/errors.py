@@ -645,11 +645,6 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "checkpoint.",
         "{source} 的一个文件已不在 hub 上。请查看其页面，或选择其他检查点。",
     ),
-    "error.download_broken": (
-        "The download of {source} broke off ({detail}). Try again: files that are complete are not "
-        "fetched twice.",
-        "{source} 的下载中断（{detail}）。请重试：已完整的文件不会重新下载。",
-    ),
     "error.gguf_not_taken": (
         "{source} holds GGUF weights, which are not read here. Choose the checkpoint in "
         "safetensors format that they were made from; it can be loaded in 4 bits.",

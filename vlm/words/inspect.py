@@ -5,7 +5,6 @@ from collections.abc import Mapping
 INSPECT: Mapping[str, tuple[str, str]] = {
     "tab.inspect": ("Inspect", "透视"),
     "inspect.image": ("Photo", "照片"),
-    "inspect.examples": ("Or one of these", "或选一张示例"),
     "inspect.question": ("Question", "问题"),
     "inspect.question.default": ("What is in this picture?", "图里有什么？"),
     "inspect.model": ("Model", "模型"),
@@ -43,7 +42,6 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "more.",
         "权重：16 位 {none}，8 位 {int8}，4 位 {nf4}。读这段提示词最多另需 {work}。",
     ),
-    "inspect.seen": ("What the model gets of the photo", "模型得到的图"),
     "inspect.size": (
         "{width} × {height} → {to_width} × {to_height} pixels",
         "{width} × {height} → {to_width} × {to_height} 像素",
@@ -101,7 +99,6 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     "inspect.unfold": ("{name}: larger picture and numbers", "{name}：大图与数值"),
     "inspect.seconds": ("{value} s", "{value} 秒"),
     "inspect.milliseconds": ("{value} ms", "{value} 毫秒"),
-    "inspect.not_reached": ("not reached by this prompt", "这段提示词没有经过"),
     "inspect.next": ("The likeliest next tokens", "最可能的下一个 token"),
     "inspect.next.why": (
         "Probabilities of the very first token, before temperature and top-p.",

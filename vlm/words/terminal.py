@@ -103,33 +103,11 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
         "as --model.",
         "transformers 的任何图文到文本检查点也能加载：用 --model 给出文件夹或 hub id。",
     ),
-    "compare.aligning": ("aligning …", "正在对齐……"),
-    "compare.comparing": ("comparing …", "正在比较……"),
-    "compare.outlining": ("outlining what changed …", "正在标出变化区域……"),
-    "compare.looking": ("showing both to the model …", "正在让模型看这两张图片……"),
     "compare.checking": ("measuring: {kind} …", "正在测量：{kind}……"),
-    "compare.same_frame": (
-        "aligned: both show the same frame",
-        "已对齐：两张图片取景相同",
-    ),
-    "compare.aligned": (
-        "aligned: the second is turned by {degrees}° and scaled by {scale}; the first's upper left "
-        "corner lies at {right}, {down} in it",
-        "已对齐：第二张旋转 {degrees}°，缩放 {scale}；第一张的左上角位于其中的 {right}, {down}",
-    ),
-    "compare.no_detail": (
-        "not aligned: there is too little in one of them to align by; compared as they are",
-        "未对齐：其中一张内容太少，无法对齐；按原样比较",
-    ),
-    "compare.failed": (
-        "could not align: they do not seem to show the same; compared as they are",
-        "无法对齐：两张图片似乎不是同一内容；按原样比较",
-    ),
-    "compare.not_asked": ("compared as they are", "按原样比较"),
     "compare.similarity": ("structural similarity: {value}", "结构相似度：{value}"),
     "compare.changed": (
         "changed: {share} % of the pixels; regions: {count}",
-        "变化：{share} % 的像素；区域：{count}",
+        "变化：{share} % 的像素；区域：{count} 个",
     ),
     "compare.overlap": (
         "the second shows {share} % of the first",

@@ -50,8 +50,6 @@ VERSUS: Mapping[str, tuple[str, str]] = {
     "grid.waiting": ("not asked yet", "尚未提问"),
     "grid.remove": ("Remove {name}", "移除 {name}"),
     "grid.card": ("Image {number}: {name}", "图片 {number}：{name}"),
-    "grid.model": ("{name} answers this one", "由 {name} 回答"),
-    "grid.nothing": ("There is no answer to save yet.", "还没有可保存的回答。"),
     # ---- models and settings ----
     "section.models": ("Models and settings", "模型与设置"),
     "versus.intro": (
