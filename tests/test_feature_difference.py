@@ -173,11 +173,11 @@ def test_the_second_is_sent_in_the_frame_of_the_first():
 
 @pytest.mark.parametrize("opacity", [255, 254])
 def test_the_second_is_shown_to_the_model_in_the_light_of_the_first(opacity):
-    first = as_image(COFFEE)
+    first = made_image(COFFEE)
     turned = COFFEE.rotate(3, pillow.Resampling.BICUBIC).crop((20, 20, 540, 360))
     darker = turned.point(lambda value: round(value * 0.8))
     darker.putalpha(opacity)
-    second = as_image(darker)
+    second = made_image(darker)
     comparison = compare(first, second)
 
     def brighter(image):
