@@ -1,11 +1,12 @@
 """Two precisions held against each other, token by token."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from vlm import precision
+from vlm import families, precision
 from vlm.errors import ModelError
 from vlm.precision import Agreement, Follow, _agreement, _Answers, compare
 from vlm.progress import LoadProgress, Watch
@@ -67,6 +68,15 @@ def test_the_threshold(top_1: float, close: bool) -> None:
     facts = {"name": "m", "reference": "bf16", "other": "nf4", "tokens": 10, "mean_kl": 0.1}
     found = Agreement(top_1=top_1, max_kl=1.0, reference_bytes=2, other_bytes=1, **facts)
     assert found.close is close
+
+
+def test_the_catalogue_says_what_the_published_table_says() -> None:
+    table = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| bf16 / (\w+) \| \d+ \| ([\d.]+)% \|", table, re.MULTILINE)
+    pocket = families.look_up("pocket")
+    assert pocket is not None
+    assert {kind: float(share) / 100 for kind, share in rows} == pytest.approx(pocket.agreement)
+    assert pocket.agreement.keys() == {"int8", "nf4", "fp4"}
 
 
 def test_it_can_be_called_off(folder: str) -> None:

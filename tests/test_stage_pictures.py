@@ -7,6 +7,7 @@ from vlm.backend import Stage
 from vlm.inspection import Figure
 from vlm.stage_pictures import (
     PALE,
+    TALL,
     features,
     figure_picture,
     histogram,
@@ -104,6 +105,25 @@ def test_cells_of_one_token_have_one_colour() -> None:
     colours = {tuple(colour) for colour in shown.reshape(-1, 3).tolist()}
     assert len(colours) == 4
     assert (shown[0, 0] == shown[1, 1]).all()
+
+
+def test_pairs_are_seen_before_and_after() -> None:
+    both = numpy.array([[0, 0, 1, 1], [0, 1, 0, 1]])
+    shown = numpy.asarray(figure_picture(Figure("pairs", both)))
+    assert shown.shape == (2 * TALL + 1, 4, 3)
+    above, below = shown[0], shown[-1]
+    assert (above[0] == above[1]).all() and (below[0] == below[2]).all()
+    assert (above[0] == below[0]).all() and (above[0] != above[2]).any()
+    assert (shown[TALL] == PALE).all()
+
+
+def test_turning_no_further_than_in_training_is_dark() -> None:
+    plain, slowed = numpy.array([[1.0, 1.0], [8.0, 8.0]]), numpy.array([[1.0, 1.0], [8.0, 0.5]])
+    shown = numpy.asarray(figure_picture(Figure("turns", numpy.stack((plain, slowed)))))
+    assert shown.shape == (2 * TALL, 5, 3)
+    light = shown.astype(int).sum(-1)
+    assert light[0, 0] == light[0, 1] == light[0, 3] == light[-1, 4]
+    assert light[-1, 0] == light[-1, 1] == light[-1, 3] > light[0, 0]
 
 
 def test_unused_places_are_pale() -> None:

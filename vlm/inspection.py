@@ -53,12 +53,16 @@ class Figure:
             "buckets": (rows, columns), how many patches use each place of a table of positions;
             "positions": (rows, columns, width), a table of positions as it is stored;
             "positions_used": the same, as large as the grid of patches asks for;
-            "gathered": (rows, columns), number of the token that each patch goes into.
+            "gathered": (rows, columns), number of the token that each patch goes into;
+            "pairs": (2, rows of a head), number of the pair that is turned together, as it is
+            stored and as it is loaded;
+            "turns": (2, lengths of prompts, pairs), how far a pair turns, as a part of the furthest
+            in training, without and with what slows it down.
         array: floating point numbers or whole ones.
         facts: what the words of its caption name.
     """
 
-    name: Literal["filters", "buckets", "positions", "positions_used", "gathered"]
+    name: Literal["filters", "buckets", "positions", "positions_used", "gathered", "pairs", "turns"]
     array: "numpy.ndarray"
     facts: Mapping[str, int] = field(default_factory=dict)
 

@@ -243,7 +243,7 @@ def _fill(
             source=source,
             needed=bits.weight_bytes(skeleton, quantization, dtype, place) / 1e9,
             free=memory.free_bytes(place) / 1e9,
-            precision=quantization,
+            precision=SHORT_NAMES[dtype] if quantization == "none" else quantization,
         ) from error
     bits.check_modules(model, intended, quantization)
     if intended:

@@ -17,7 +17,16 @@ from vlm.workload import Workload
 if TYPE_CHECKING:
     from vlm.blueprint import Blueprint
     from vlm.estimate import Advice, Verdict
+    from vlm.model_slot import ModelSlot
     from vlm.settings import Settings
+
+LOADING_ERRORS = ("too_big", "out_of_memory_weights", "out_of_memory_loading")
+"""Errors of loading that fewer bits or a smaller model may mend."""
+FEWER_BITS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("none", "bf16", "fp16", "fp32"), ("int8", "nf4")),
+    "int8": ("nf4",),
+}
+"""Precision that was too large -> those that a model can be loaded in instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +74,26 @@ class Picker:
         self.asked = False
         """Whether anybody has asked for the list."""
 
+    def freed(self, slot: "ModelSlot") -> int:
+        """Bytes that another model could take besides those that are free, as the one here goes.
+
+        Its weights; and what libraries hold since it runs, which every estimate counts anew.
+        """
+        if slot.state != "ready" or slot.able is None or not slot.able.memory:
+            return 0
+        from vlm.blueprint import RUNTIME
+        from vlm.loading import choose_device
+
+        kind = choose_device(self._settings.device).type
+        return sum(slot.able.memory.values()) + RUNTIME.get(kind, RUNTIME["cuda"])
+
     def rows(self, quantization: str, dtype: str, freed: int) -> list[Row]:
         """The catalogue.
 
         Args:
             quantization: "auto", "none", "int8" or "nf4".
             dtype: of what is not quantised, or "auto".
-            freed: bytes that will be free besides what is, as the model that is loaded goes.
+            freed: see the method of that name.
         """
         self.asked = True
         return [self._row(each, quantization, dtype, freed) for each in families.catalogue()]
@@ -80,7 +102,7 @@ class Picker:
         folders = [Path(part) for part in common.parts(checkpoint.source)]
         here = all(folder.exists() for folder in folders)
         if here:
-            verdicts = self.check(checkpoint.source, dtype, freed).verdicts
+            verdicts = self._judged(checkpoint.source, dtype, freed)
             size = sum(_bytes_below(folder) for folder in folders)
         else:
             verdicts = self._roughly(checkpoint, dtype, freed)
@@ -91,6 +113,15 @@ class Picker:
             here=here,
             verdict=_chosen(verdicts, quantization),
         )
+
+    def _judged(self, source: str, dtype: str, freed: int) -> "list[Verdict]":
+        """Without advice, which tries many settings where nothing fits, and takes seconds."""
+        from vlm import memory
+        from vlm.blueprint import Workload
+        from vlm.estimate import judge
+
+        blueprint = self.blueprint(source, dtype)
+        return judge(blueprint, Workload(), memory.free_bytes(blueprint.device) + freed)
 
     def check(self, source: str, dtype: str, freed: int) -> Checked:
         """One checkpoint, read from its files or from the hub.

@@ -25,6 +25,7 @@ ROUNDS = 8
 GAP = 1
 PALE = 235
 BINS = 48
+TALL = 6
 LONGEST_STRIP = 2048
 """Tokens of a strip that get a pixel each; of more, some share one."""
 
@@ -123,9 +124,9 @@ def _upright(pixels: ndarray, sizes: ndarray | None) -> list[ndarray]:
     return found
 
 
-def mosaic(parts: Sequence[ndarray]) -> Pixels:
-    """Pictures side by side, in about as many rows as columns: [(height, width, 3)]."""
-    columns = math.ceil(math.sqrt(len(parts)))
+def mosaic(parts: Sequence[ndarray], columns: int = 0) -> Pixels:
+    """Pictures side by side: [(height, width, 3)]; 0: in about as many rows as columns."""
+    columns = columns or math.ceil(math.sqrt(len(parts)))
     lines = [parts[at : at + columns] for at in range(0, len(parts), columns)]
     heights = [max(each.shape[0] for each in line) for line in lines]
     widest = max(sum(each.shape[1] + GAP for each in line) - GAP for line in lines)
@@ -194,7 +195,17 @@ def figure_picture(figure: Figure) -> Pixels:
         return pillow.fromarray(
             numpy.where((array > 0)[..., None], shown, PALE).astype(numpy.uint8)
         )
+    if figure.name == "turns":  # dark is no further than in training, light the most there is
+        doublings = numpy.log2(numpy.maximum(array, 1.0))
+        return mosaic(list(_heat(_tall(doublings, 1) / max(doublings.max(), 1e-9))))
+    if figure.name == "pairs":
+        return mosaic([_heat(_tall(row[None], 0) / max(array.max(), 1)) for row in array], 1)
     return pillow.fromarray(_blocks(array))
+
+
+def _tall(array: ndarray, axis: int) -> ndarray:
+    """Each row several times, so that a few rows of many columns can be seen."""
+    return array.repeat(TALL, axis)
 
 
 def _blocks(owner: ndarray) -> ndarray:

@@ -9,6 +9,7 @@ import torch
 
 from tests.support.fakes import photo
 from vlm import families
+from vlm.families.common import stored_positions
 from vlm.inspection import Figure
 from vlm.loading import load
 from vlm.messages import user_message
@@ -87,3 +88,67 @@ def test_a_table_of_another_size_is_drawn_before_and_after(tiny_model: Any) -> N
     expected = resized_table(table, 8, 8)[0, 1:].reshape(8, 8, 32)
     torch.testing.assert_close(torch.from_numpy(found["positions_used"].array), expected)
     assert dict(found["positions_used"].facts) == {"side": 8, "stored": 4}
+
+
+# ---- CLIP + Qwen, MiniMind-V ----
+
+
+@pytest.mark.parametrize(("name", "class_rows"), [("clip_qwen", 1), ("minimind_v", 1)])
+def test_the_towers_table_is_drawn_as_its_grid(tmp_path: Path, name: str, class_rows: int) -> None:
+    family = families.families()[name]
+    model: Any = load(
+        family.tiny(tmp_path), quantization="none", device="cpu", dtype="float32"
+    ).model
+    drawn = {each.name: each for each in family.figures(model, ())}["positions"]
+    table = model.model.vision_tower.embeddings.position_embedding.weight.detach()
+    side = drawn.facts["stored"]
+    assert side**2 == len(table) - class_rows > 1
+    assert drawn.array.tolist() == table[class_rows:].reshape(side, side, -1).tolist()
+
+
+def test_a_table_without_a_class_token_is_drawn_whole() -> None:
+    table = torch.arange(12.0).reshape(4, 3)
+    (drawn,) = stored_positions(table)
+    assert drawn.array.tolist() == table.reshape(2, 2, 3).tolist()
+    assert stored_positions(table.to("meta")) == []
+
+
+def test_siglip_has_no_class_token() -> None:
+    from vlm.families.minimind_v import published
+    from vlm.families.minimind_v.figures import draw
+    from vlm.loading import empty_model
+
+    config = published.configuration("jingyaogong/minimind-3v")
+    model: Any = empty_model(config)
+    table = torch.rand(64, config.vision.hidden_size)
+    model.model.vision_tower.embeddings.position_embedding.weight = torch.nn.Parameter(table)
+    (drawn,) = draw(model)
+    assert drawn.array.reshape(64, -1).tolist() == table.tolist()
+
+
+def test_rows_of_the_first_minimind_are_reordered_by_pairs() -> None:
+    found = figures("MiniMind2-V-seed")
+    assert "positions" not in found  # no weights
+    stored, loaded = found["pairs"].array.tolist()
+    assert stored == [0, 0, 1, 1, *(n for n in range(2, 32) for _ in range(2))]
+    assert loaded == [*range(32), *range(32)]
+    assert dict(found["pairs"].facts) == {"rows": 64, "pairs": 32}
+    assert "pairs" not in figures("jingyaogong/MiniMind2-V")  # stored as they are turned
+
+
+def test_slow_pairs_never_turn_further_than_in_training() -> None:
+    turns = figures("CLIP-ViT-L+Qwen-7B")["turns"]
+    assert dict(turns.facts) == {"trained": 8192, "pairs": 64, "longest": 8}
+    plain, scaled = turns.array  # (lengths, pairs)
+    assert plain.shape == (4, 64)
+    for times, alpha, row, other in zip((1, 2, 4, 8), (1, 3, 7, 15), scaled, plain, strict=True):
+        assert other.tolist() == [times] * 64
+        assert row[0] == times  # the fastest pair goes on as ever
+        assert row[-1] == pytest.approx(times / alpha)  # the slowest by the rule of the paper
+        assert (numpy.diff(row) <= 0).all()
+    from vlm.families.clip_qwen.figures import _turns
+    from vlm.families.clip_qwen.published import configuration
+
+    config = configuration("1.8B").text
+    config.use_dynamic_ntk = False
+    assert _turns(config) == []

@@ -3,15 +3,17 @@
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.support.fakes import ScriptedBackend, Step
-from vlm.backend import Backend
+from vlm.backend import Backend, Capabilities, Report
+from vlm.errors import ModelError
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.ui import build_ui, launch
@@ -55,6 +57,67 @@ def serve() -> Iterator[Callable[..., Served]]:
         launch(page, options, prevent_thread_lock=True, quiet=True)
         pages.append(page)
         return Served(f"http://127.0.0.1:{options.port}", answers, page)
+
+    yield start
+    for page in pages:
+        page.close()
+
+
+class Opening:
+    """Opens a scripted backend for each model that is asked for.
+
+    Attributes:
+        asked: (model, quantization) of each, oldest first.
+        go: where it is cleared, loading waits.
+        failures: (model, quantization) -> what is raised.
+        scripts: (model, quantization) -> scripts of its backend, where it does not say who it is.
+        able: what all of them can do, but for their names and precisions.
+        opened: the backends, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.failures: dict[tuple[str, str], Exception] = {}
+        self.scripts: dict[tuple[str, str], tuple[list[Step], ...]] = {}
+        memory = {"vision_tower": 2_000_000, "language_model": 30_000_000}
+        self.able = Capabilities(name="", details=(), memory=memory)
+        self.opened: list[ScriptedBackend] = []
+
+    def __call__(
+        self, settings: Settings, report: Report, cancel: threading.Event
+    ) -> ScriptedBackend:
+        wanted = (settings.model, settings.quantization)
+        self.asked.append(wanted)
+        report("weights", 3, 12)
+        while not self.go.wait(0.02):
+            if cancel.is_set():
+                raise ModelError("loading_cancelled")
+        if wanted in self.failures:
+            raise self.failures[wanted]
+        able = replace(self.able, name=settings.model, details=(settings.quantization, "CPU"))
+        scripts = self.scripts.get(wanted, ([f"I am {settings.model}."],))
+        self.opened.append(ScriptedBackend(*scripts, able=able))
+        return self.opened[-1]
+
+
+@pytest.fixture
+def opening() -> Opening:
+    return Opening()
+
+
+@pytest.fixture
+def serve_models(opening: Opening) -> Iterator[Callable[..., Served]]:
+    """`serve_models(**settings)` serves a page whose models `opening` opens."""
+    pages = []
+
+    def start(**settings: object) -> Served:
+        options = Settings(**{"port": free_port(), "quantization": "none", **settings})
+        page = build_ui(ModelSlot(opening, options), options)
+        launch(page, options, prevent_thread_lock=True, quiet=True)
+        pages.append(page)
+        return Served(f"http://127.0.0.1:{options.port}", ScriptedBackend(), page)
 
     yield start
     for page in pages:

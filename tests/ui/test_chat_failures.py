@@ -1,9 +1,7 @@
 """Turns that fail, and the ways on from there: every button of a card is pressed and works."""
 
-import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from playwright.sync_api import expect
@@ -12,9 +10,7 @@ from tests.support.fakes import BREAKS_OFF, ScriptedBackend, photo_bytes
 from tests.ui.conftest import Served, free_port
 from tests.ui.test_chat_turns import act, converse, ended, said
 from vlm.backend import Backend, Capabilities
-from vlm.blueprint import RUNTIME, Workload, read
 from vlm.errors import ModelError, RequestError
-from vlm.estimate import COMFORT
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.ui import build_ui, launch
@@ -133,87 +129,6 @@ def test_the_same_question_can_be_sent_again(serve, open_tab, name):
     expect(tab.notice).to_have_count(0)
     expect(tab.box).to_have_value("")
     assert said(served)[-1] == ("user", "Second?", ["red.png"])
-
-
-# ---- memory that ran out: what would fit ----
-
-
-@pytest.fixture
-def short_of_memory(checkpoints, monkeypatch):
-    """(a model with a limit of pixels, its answers, what leaves it so many bytes too few)."""
-    source = str(checkpoints["qwen2_5_vl"])
-    blueprint = read(source, device="cpu")
-    knob = blueprint.knobs["pixels"]
-    able = replace(SMALL, image_knobs=(knob,), memory={"language_model": 1_000_000})
-    workload = Workload(context=900 + 512, images=1, size=(96, 64))
-    needed = blueprint.estimate("none", workload).total
-
-    def leave(missing: float) -> None:
-        held = 1_000_000 + RUNTIME["cpu"]
-        free = int((needed - missing) / COMFORT) - held
-        monkeypatch.setattr("vlm.memory.free_bytes", lambda device: free)
-
-    return source, able, leave
-
-
-RAN_OUT = RequestError(
-    "out_of_memory_answer", free=0.2, tokens=900, room=512, images=1, width=96, height=64
-)
-
-
-def test_where_memory_ran_out_what_fits_is_one_press_away(serve, open_tab, short_of_memory):
-    source, able, leave = short_of_memory
-    leave(1000)
-    served = serve(backend=ScriptedBackend(["Never ", RAN_OUT], ["Yes."], able=able), model=source)
-    tab = open_tab(served.address)
-    tab.attach(PNG)
-    tab.ask("Second?")
-    expect(tab.notice).to_contain_text("900 tokens with 1 image")
-    expect(tab.notice).to_contain_text("0.2 GB are free")
-    shorter = tab.notice.get_by_role("button", name="answer of at most 256 tokens")
-    expect(shorter).to_have_attribute("title", re.compile(r"Takes about \d+ MB of \d+ MB"))
-    expect(tab.notice.get_by_role("button", name=re.compile("^Send again\\. "))).to_have_count(0)
-    expect(tab.box).to_have_value("Second?")
-    shorter.click()
-    tab.wait_for_answer()
-    expect(tab.answers).to_have_text(["Yes."])
-    expect(tab.notice).to_have_count(0)
-    expect(tab.find("#chips, .chips")).to_contain_text("256")  # the choice can be seen and undone
-    assert served.backend.asked[-1].options.max_new_tokens == 256
-    assert said(served)[-1] == ("user", "Second?", ["red.png"])
-
-
-def test_a_press_may_leave_out_turns(serve, open_tab, short_of_memory):
-    source, able, leave = short_of_memory
-    leave(1000)
-    script = ["One.", ended(prompt=300)], ["Never ", RAN_OUT], ["Two."]
-    served = serve(backend=ScriptedBackend(*script, able=able), model=source)
-    tab = open_tab(served.address)
-    converse(tab, "First?")
-    tab.ask("Second?")
-    tab.notice.get_by_role("button", name="Leave out turn 1 and send again").click()
-    expect(tab.answers).to_have_text(["One.", "Two."])
-    assert said(served) == [("user", "Second?", [])]
-
-
-def test_where_it_should_have_fitted_it_can_be_sent_again(serve, open_tab, short_of_memory):
-    source, able, leave = short_of_memory
-    leave(-10_000_000)
-    served = serve(backend=ScriptedBackend([RAN_OUT], ["Yes."], able=able), model=source)
-    tab = open_tab(served.address)
-    tab.ask("Second?")
-    tab.notice.get_by_role("button", name=re.compile("^Send again. Takes")).click()
-    tab.wait_for_answer()
-    assert served.backend.asked[-1].options.max_new_tokens is None
-
-
-def test_where_nothing_fits_the_card_says_so(serve, open_tab, short_of_memory):
-    source, able, leave = short_of_memory
-    leave(1e12)
-    served = serve(backend=ScriptedBackend([RAN_OUT], able=able), model=source, hosted=True)
-    tab = open_tab(served.address)
-    tab.ask("Second?")
-    expect(tab.notice).to_contain_text("Nothing smaller fits")
 
 
 def test_a_failure_keeps_what_was_typed_meanwhile(serve, open_tab):

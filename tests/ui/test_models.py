@@ -1,80 +1,21 @@
 """The Models tab: what is loaded, what fits, loading, cancelling, failing, unloading."""
 
 import re
-import threading
-from collections.abc import Iterator
 
 import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from tests.support.fakes import ScriptedBackend
-from tests.ui.conftest import Served, Tab, free_port
+from tests.ui.conftest import Tab
 from tests.ui.test_chat_turns import converse
 from vlm import families, precision
-from vlm.backend import Capabilities
 from vlm.errors import ModelError
-from vlm.model_slot import ModelSlot
-from vlm.settings import Settings
-from vlm.ui import build_ui, launch, models_view
+from vlm.ui import models_view
 from vlm.ui.frame import LOOK_SECONDS
 
 pytestmark = pytest.mark.browser
 
 BIG = ModelError("out_of_memory_weights", source="x", needed=9.0, free=3.0, precision="bf16")
-
-
-class Opening:
-    """Opens a scripted backend for each model that is asked for.
-
-    Attributes:
-        asked: (model, quantization) of each, oldest first.
-        go: where it is cleared, loading waits.
-        failures: (model, quantization) -> what is raised.
-    """
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-        self.go = threading.Event()
-        self.go.set()
-        self.failures: dict[tuple[str, str], Exception] = {}
-
-    def __call__(self, settings, report, cancel):
-        wanted = (settings.model, settings.quantization)
-        self.asked.append(wanted)
-        report("weights", 3, 12)
-        while not self.go.wait(0.02):
-            if cancel.is_set():
-                raise ModelError("loading_cancelled")
-        if wanted in self.failures:
-            raise self.failures[wanted]
-        memory = {"vision_tower": 2_000_000, "language_model": 30_000_000}
-        able = Capabilities(
-            name=settings.model, details=(settings.quantization, "CPU"), memory=memory
-        )
-        return ScriptedBackend([f"I am {settings.model}."], able=able)
-
-
-@pytest.fixture
-def opening() -> Opening:
-    return Opening()
-
-
-@pytest.fixture
-def serve_models(opening: Opening) -> Iterator:
-    """`serve_models(**settings)` serves a page whose models `opening` opens."""
-    pages = []
-
-    def start(**settings: object) -> Served:
-        options = Settings(**{"port": free_port(), "quantization": "none", **settings})
-        page = build_ui(ModelSlot(opening, options), options)
-        launch(page, options, prevent_thread_lock=True, quiet=True)
-        pages.append(page)
-        return Served(f"http://127.0.0.1:{options.port}", ScriptedBackend(), page)
-
-    yield start
-    for page in pages:
-        page.close()
 
 
 def go_to(tab: Tab, name: str = "Models") -> None:
@@ -160,6 +101,19 @@ def test_what_a_precision_is_known_to_change_is_told(serve_models, open_tab):
     expect(row(tab, "Pocket 135M").locator(".broken")).to_have_count(0)
     tab.find("#quantization").get_by_label("4 bit", exact=True).check()
     expect(row(tab, "Pocket 135M").locator(".broken")).to_contain_text("only 74 %")
+    tab.find("#quantization").get_by_label("4 bit (FP4)").check()
+    expect(row(tab, "Pocket 135M").locator(".broken")).to_contain_text("only 72 %")
+
+
+def test_what_nobody_has_measured_is_told(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    note = tab.find("#fit-table .catalogue > p.quiet")
+    tab.find("#quantization").get_by_label("16 bit").check()
+    expect(tab.find("#fit-table thead")).to_contain_text("16 bit")
+    expect(note).not_to_contain_text("compare-precision")
+    tab.find("#quantization").get_by_label("4 bit (FP4)").check()
+    expect(note).to_contain_text("nobody has measured it: python -m vlm compare-precision")
 
 
 def test_cancelled_loading_leaves_the_model_before(serve_models, open_tab, opening):
@@ -191,6 +145,39 @@ def test_too_large_a_model_can_be_loaded_in_fewer_bits(serve_models, open_tab, o
     card.get_by_role("button", name="Load it in 4 bit").click()
     expect(notice(tab)).to_contain_text("somebody/large is loaded")
     assert opening.asked[-1] == ("somebody/large", "nf4")
+
+
+def test_in_place_of_too_large_a_model_the_largest_that_fits_can_be_loaded(
+    serve_models, open_tab, opening
+):
+    opening.failures["somebody/large", "auto"] = ModelError(BIG.key, **BIG.facts)
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#quantization").get_by_label("what fits").check()
+    load(tab, "somebody/large")
+    card = notice(tab)
+    expect(card).to_contain_text("pocket is still loaded")
+    expect(card.get_by_role("button", name="Load it in")).to_have_count(2)  # of what auto came to
+    instead = card.get_by_role("button", name="instead")
+    title = instead.inner_text().removeprefix("Load ").removesuffix(" instead")
+    converse_here(tab, "I am pocket.")
+    go_to(tab)
+    instead.click()
+    expect(notice(tab)).to_contain_text(f"{title} is loaded")
+    model, quantization = opening.asked[-1]
+    chosen = families.look_up(model)
+    assert chosen is not None and chosen.title == title and model != "pocket"
+    assert quantization in ("none", "int8", "nf4")
+    sizes = [each.parameters for each in families.catalogue()]
+    assert chosen.parameters > sorted(sizes)[len(sizes) // 4]  # the largest, not just any
+
+
+def converse_here(tab: Tab, answer: str) -> None:
+    """The model that was there before still answers."""
+    go_to(tab, "Chat")
+    tab.ask("Still there?")
+    tab.wait_for_answer()
+    expect(tab.answers.last).to_have_text(answer)
 
 
 def test_what_cannot_be_loaded_says_why_and_can_be_tried_again(serve_models, open_tab, opening):

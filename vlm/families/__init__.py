@@ -40,8 +40,8 @@ class Checkpoint:
         context_length: tokens of prompt and answer together, as its configuration says.
         images: the most in one prompt, as its makers say; None: several, no limit stated.
         good_at: key of a sentence in the table of words.
-        agreement: "int8" or "nf4" -> share of tokens that are as likely first as in 16 bits, where
-            it was measured (`python -m vlm compare-precision`).
+        agreement: "int8", "nf4" or "fp4" -> share of tokens that are as likely first as in 16 bits,
+            where it was measured (`python -m vlm compare-precision`).
     """
 
     name: str

@@ -6,13 +6,17 @@ touches the network, once, so that every family can be asked about a source afte
 
 import contextlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from vlm.inspection import Figure
 
 CONFIG = "config.json"
 
@@ -125,6 +129,25 @@ class ImagesDoNotCount:
             )
 
         return loss
+
+
+# ---- what a picture explains ----
+
+
+def stored_positions(table: "Tensor", before: int = 0) -> "list[Figure]":
+    """A tower's table of learned positions as its grid of patches; nothing without weights.
+
+    Args:
+        table: (before + patches, width), of a square of patches.
+        before: rows that stand for no patch, such as that of the class token.
+    """
+    from vlm.inspection import Figure
+
+    if table.is_meta:
+        return []
+    side = math.isqrt(table.shape[0] - before)
+    grid = table[before:].detach().float().unflatten(0, (side, side))  # (rows, columns, width)
+    return [Figure("positions", grid.cpu().numpy(), {"stored": side})]
 
 
 # ---- where no published tokenizer is at hand ----

@@ -32,7 +32,7 @@ from vlm.ui.context import (
     connect_sending,
     escaped,
 )
-from vlm.ui.memory_ways import MEMORY_ERRORS, MemoryWays, inner
+from vlm.ui.memory_ways import MemoryWays, inner
 from vlm.ui.safely import gone_card
 from vlm.ui.transfer import Transfer, way_back
 
@@ -150,8 +150,7 @@ class ChatPanel:
     def _told(self, act: str, facts: Facts, draft: Draft, error: VLMError) -> Iterator[Updates]:
         """Why it failed; where memory ran out, then what would fit, which takes a moment."""
         language = draft.language
-        local = self.context.settings.backend == "local"
-        if error.key not in MEMORY_ERRORS or draft.visit.busy or not local:
+        if draft.visit.busy or not self.memory_ways.can_help(error):
             yield self._with_images(self._failed(act, draft, facts, error), draft)
             return
         waiting = f'<span class="pending">{escaped(say("memory.looking", language))}</span>'

@@ -1,9 +1,10 @@
-"""When memory ran out in the middle of an answer: what would fit, as buttons that do it.
+"""When memory ran out, for an answer or for a model: what would fit, as buttons that do it.
 
 In: the error with its numbers, and the conversation. Out: buttons, and the answer tried again in
 the setting of the one that was pressed.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from vlm import families
-from vlm.errors import ModelError, VLMError
-from vlm.picker import Picker, largest_that_fits
+from vlm.errors import ModelError, RequestError, VLMError
+from vlm.picker import FEWER_BITS, LOADING_ERRORS, Picker, largest_that_fits
 from vlm.report import byte_words
 from vlm.strings import say
 from vlm.ui import frame, models_view
 from vlm.ui.chat_parts import Parts
-from vlm.ui.context import Context, Draft, Updates, action_button
+from vlm.ui.chat_view import MODEL_ERRORS
+from vlm.ui.context import Context, Draft, Updates, action_button, escaped
 from vlm.workload import Workload
 
 if TYPE_CHECKING:
@@ -56,13 +58,48 @@ class MemoryWays:
 
     # ---- what fits ----
 
+    def can_help(self, error: VLMError) -> bool:
+        """Whether there are ways on from an error that `ways` has to work out."""
+        if self.context.settings.backend != "local":
+            return False
+        came_back = error.key in MODEL_ERRORS and self.context.backend.state == "ready"
+        return came_back or error.key in (*MEMORY_ERRORS, *LOADING_ERRORS)
+
     def ways(self, error: VLMError, draft: Draft, again: Facts) -> str:
         """Buttons; a sentence where nothing fits. Takes seconds: shapes are run through the model.
 
         Args:
-            error: one of `MEMORY_ERRORS`.
+            error: one that `can_help` knows.
             again: what asking again means here: the `act` of a button, and its facts.
         """
+        if error.key in MEMORY_ERRORS:
+            return self._ways_for_answer(error, draft, again)
+        return self._ways_for_model(error, draft, again)
+
+    def _ways_for_model(self, error: VLMError, draft: Draft, again: Facts) -> str:
+        """A model did not come: others, and the one before where it is back."""
+        slot, language = self.context.backend, draft.language
+        last = slot.last.settings if slot.last else slot.settings
+        ways = []
+        if error.key in LOADING_ERRORS and not self.context.settings.hosted:
+            tried = str(error.facts.get("precision", last.quantization))
+            for each in FEWER_BITS.get(tried, ()):
+                words = say(
+                    "memory.precision", language, precision=say(f"precision.{each}", language)
+                )
+                facts = {"model": last.model, "quantization": each}
+                ways.append(action_button("fit", words, **facts, **_again(again)))
+            ways.append(self._smaller_model(last.model, math.inf, again, language))
+        if slot.able is not None and slot.state == "ready":
+            kept = say("models.kept", language, name=slot.able.name)
+            key = "way.send" if again["act"] == "send" else "way.retry"
+            return f"<span>{escaped(kept)}</span>{''.join(ways)}" + action_button(
+                words=say(key, language), **again
+            )
+        return "".join(ways) + action_button("load", say("way.load", language))
+
+    def _ways_for_answer(self, error: VLMError, draft: Draft, again: Facts) -> str:
+        """The answer did not fit: less of it, or a smaller model."""
         from vlm.estimate import retries
 
         slot, language = self.context.backend, draft.language
@@ -75,23 +112,21 @@ class MemoryWays:
         offered = [each for each in found if self._possible(each, again)]
         buttons = [self._button(each, asked, draft, again, free) for each in offered]
         if not self.context.settings.hosted and not _loads(offered):
-            buttons.append(self._smaller_model(again, language))
+            held = sum(slot.able.memory.values()) if slot.able else 0
+            buttons.append(self._smaller_model(slot.settings.model, held / 2e6, again, language))
         return "".join(buttons) or say("memory.nothing", language, free=byte_words(free))
 
     def _free(self, blueprint: "Blueprint") -> int:
         """Bytes for everything: what is free, and what the model and its libraries hold now."""
         from vlm import memory
-        from vlm.blueprint import RUNTIME
 
-        able = self.context.backend.able
-        held = sum(able.memory.values()) if able else 0
-        runtime = RUNTIME.get(blueprint.device.type, RUNTIME["cuda"])
-        return memory.free_bytes(blueprint.device) + held + runtime
+        return memory.free_bytes(blueprint.device) + self.picker.freed(self.context.backend)
 
     def _asked(
         self, error: VLMError, draft: Draft, again: Facts, blueprint: "Blueprint"
     ) -> "Attempt":
         from vlm.estimate import Attempt
+        from vlm.quantization import FOUR_BITS
 
         facts: dict[str, Any] = dict(error.facts)
         _, options, _ = self.parts.drawer.read(draft.controls)
@@ -105,7 +140,8 @@ class MemoryWays:
             kv_cache_bits=options.kv_cache_bits or 16,
         )
         able = self.context.backend.able
-        loaded = [each for each in blueprint.precisions if able and each in able.details]
+        kinds = (*blueprint.precisions, *FOUR_BITS)
+        loaded = [each for each in kinds if able and each in able.details]
         quantization = loaded[0] if loaded else blueprint.precisions[0]
         return Attempt(quantization=quantization, workload=workload, room=facts["room"])
 
@@ -163,12 +199,15 @@ class MemoryWays:
         key = "way.send" if retry.change == "nothing" else f"memory.{retry.change}"
         return say(key, language, value=attempt.room, precision=precision)
 
-    def _smaller_model(self, again: Facts, language: str) -> str:
+    def _smaller_model(self, model: str, most: float, again: Facts, language: str) -> str:
+        """A button for the largest other model that fits; with fewer parameters where `model` is
+        in the list, else with fewer than `most` millions."""
         slot = self.context.backend
-        known = families.look_up(slot.settings.model)
-        held = sum(slot.able.memory.values()) if slot.able else 0
-        rows = self.picker.rows("auto", slot.settings.dtype, held)
-        row = largest_that_fits(rows, known.parameters if known else held / 2e6)
+        known = families.look_up(model)
+        rows = self.picker.rows("auto", slot.settings.dtype, self.picker.freed(slot))
+        here = slot.settings.model if slot.state == "ready" else model
+        others = [row for row in rows if row.checkpoint.name not in (model, here)]
+        row = largest_that_fits(others, known.parameters if known else most)
         if row is None:
             return ""
         facts = {"model": row.checkpoint.name, "quantization": row.verdict.quantization}
@@ -191,7 +230,12 @@ class MemoryWays:
         yield from self.acts[act](draft, facts)
 
     def _load(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
-        """Exchanges the model and waits for it. Raises why it did not come."""
+        """Exchanges the model and waits for it. Raises why it did not come.
+
+        On a shared server no button asks for it, but a page can send what it likes.
+        """
+        if self.context.settings.hosted:
+            raise RequestError("hosted_model")
         slot, language = self.context.backend, draft.language
         model = facts.get("model") or slot.settings.model
         tokenizer = slot.settings.tokenizer if model == slot.settings.model else ""

@@ -23,9 +23,7 @@ def serve(context: Context, picker: Picker) -> None:
         Args:
             quantization: "auto", "none", "int8" or "nf4".
         """
-        slot = context.backend
-        here = slot.able is not None and slot.state == "ready"
-        freed = sum(slot.able.memory.values()) if slot.able is not None and here else 0
+        freed = picker.freed(context.backend)
         return [_as_json(row) for row in picker.rows(quantization, context.settings.dtype, freed)]
 
     def load(model: str, quantization: str = "auto") -> Iterator[str]:

@@ -15,7 +15,7 @@ import gradio as gr
 from vlm import families
 from vlm.errors import ModelError, RequestError, VLMError
 from vlm.model_slot import Loading
-from vlm.picker import Picker, Row, largest_that_fits
+from vlm.picker import FEWER_BITS, LOADING_ERRORS, Picker, Row, largest_that_fits
 from vlm.report import advice_words
 from vlm.settings import CHOICES, Settings
 from vlm.strings import error_text, say
@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 PRECISIONS = ("auto", "none", "int8", "nf4", "fp4")
 STEP = 0.25
 """Seconds between two looks at a loading."""
-OUT_OF_MEMORY = ("too_big", "out_of_memory_weights", "out_of_memory_loading")
-"""Errors that fewer bits or a smaller model may mend."""
 
 
 def build(context: Context) -> None:
@@ -250,16 +248,18 @@ class ModelsPanel:
 
     def _ways_on(self, error: VLMError, settings: Settings, dtype: str, language: str) -> str:
         """Buttons: fewer bits, the largest model that fits, or the same again."""
-        if error.key not in OUT_OF_MEMORY:
+        if error.key not in LOADING_ERRORS:
             again = {"model": settings.model, "quantization": settings.quantization}
             return action_button("load", say("way.try_again", language), **again)
         ways = []
-        smaller = {"none": ("int8", "nf4"), "int8": ("nf4",)}
-        for each in smaller.get(settings.quantization, ()):
+        tried = str(error.facts.get("precision", settings.quantization))  # what "auto" came to
+        for each in FEWER_BITS.get(tried, ()):
             key = "way.load_four_bits" if each == "nf4" else "way.load_eight_bits"
             facts = {"model": settings.model, "quantization": each}
             ways.append(action_button("load", say(key, language), **facts))
-        others = [row for row in self._rows("auto", dtype) if row.checkpoint.name != settings.model]
+        here = self.slot.settings.model if self.slot.state == "ready" else ""
+        rows = self._rows("auto", dtype)
+        others = [row for row in rows if row.checkpoint.name not in (settings.model, here)]
         if row := largest_that_fits(others):
             title = row.checkpoint.title
             facts = {"model": row.checkpoint.name, "quantization": row.verdict.quantization}
@@ -349,9 +349,7 @@ class ModelsPanel:
         return self.picker.rows(precision, dtype, self._freed())
 
     def _freed(self) -> int:
-        """What is given back when the model that is here goes."""
-        able = self.slot.able
-        return sum(able.memory.values()) if able is not None and self.slot.state == "ready" else 0
+        return self.picker.freed(self.slot)
 
 
 def _choices(kind: str, names: Sequence[str], language: str = "en") -> list[tuple[str, str]]:

@@ -128,7 +128,10 @@ def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, lang
     head = "".join(f"<th scope=col>{escaped(each)}</th>" for each in heads)
     head += "<th></th>" if may_load else ""
     body = "".join(_row(row, loaded, may_load, heads, language) for row in rows)
-    note = escaped(say("table.rough", language, check=say("models.check", language)))
+    notes = [say("table.rough", language, check=say("models.check", language))]
+    if any(map(_unmeasured, rows)):
+        notes.append(say("table.unmeasured", language))
+    note = escaped(" ".join(notes))
     return (
         f'<div class="catalogue"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         f'<p class="quiet">{note}</p></div>'
@@ -147,7 +150,7 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
         images,
         escaped(_languages(each.languages, language)),
         escaped(each.license),
-        bar(row.verdict, language) + _warning(row, language),
+        bar(row.verdict, language) + _agreement(row, language),
     ]
     columns = "".join(
         f'<td data-head="{escaped(head)}">{cell}</td>'
@@ -159,15 +162,21 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
     return f"<tr{state}>{columns}</tr>"
 
 
-def _warning(row: Row, language: str) -> str:
-    """What is known to be lost in the precision of the verdict, where that is too much."""
+def _agreement(row: Row, language: str) -> str:
+    """What was measured of the precision of the verdict; a warning where too much is lost."""
     kind = row.verdict.quantization
-    share = row.checkpoint.agreement.get(kind, 1.0)
-    if share >= ENOUGH:
+    share = row.checkpoint.agreement.get(kind)
+    if share is None:
         return ""
-    precision = say(f"precision.{kind}", language)
-    words = say("row.differs", language, precision=precision, share=100 * share)
-    return f'<p class="broken">{escaped(words)}</p>'
+    key, style = ("row.agrees", "quiet") if share >= ENOUGH else ("row.differs", "broken")
+    words = say(key, language, precision=say(f"precision.{kind}", language), share=100 * share)
+    return f'<p class="{style}">{escaped(words)}</p>'
+
+
+def _unmeasured(row: Row) -> bool:
+    """Whether nobody has measured what the precision of the verdict changes."""
+    kind = row.verdict.quantization
+    return kind != "none" and kind not in row.checkpoint.agreement
 
 
 def _load_button(row: Row, loaded: str, language: str) -> str:

@@ -42,8 +42,9 @@ CHAT: Mapping[str, tuple[str, str]] = {
     "option.seed.label": ("Seed", "种子"),
     "option.kv_cache_bits.label": ("Memory of the context", "上下文的存储"),
     "option.kv_cache_bits.info": (
-        "8 bit takes half as much and rounds what was read; earlier turns are read anew",
-        "8 位占用减半，但会舍入已读内容，之前的对话需重新读取",
+        "8 bit takes half as much and rounds what was read; earlier turns are read anew. There is "
+        "no 4 bit here",
+        "8 位占用减半，但会舍入已读内容，之前的对话需重新读取。此处不提供 4 位",
     ),
     "kv_cache.16": ("16 bit", "16 位"),
     "kv_cache.8": ("8 bit", "8 位"),

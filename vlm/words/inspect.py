@@ -211,4 +211,20 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "{side} × {side} 个图块中哪些合成一个 token：相邻 {each} 个一组，共 {tokens} 个。"
         "它是收拢，不是打散。",
     ),
+    "drawing.pairs": (
+        "Which of a head's {rows} numbers are turned together by their position, in {pairs} "
+        "colours: neighbours in the file (above), one of each half once loaded (below). Loading "
+        "reorders the rows of queries and keys; attention comes out the same.",
+        "注意力头的 {rows} 个数值中，哪些按位置成对旋转（{pairs} 种颜色）：文件中是相邻两个（上），"
+        "加载后是前后两半各一个（下）。加载时重排查询和键的行，注意力结果不变。",
+    ),
+    "drawing.turns": (
+        "How far each of {pairs} pairs of numbers turns by the end of a prompt, against the "
+        "furthest in training on {trained} tokens; dark: no further. From top to bottom prompts 1 "
+        "to {longest} times as long, from left to right fast pairs to slow ones. First without, "
+        "then with the rule of Qwen, which spares the slow pairs angles they never saw.",
+        "到提示词末尾，{pairs} 对数值各转了多远，与训练（{trained} 个 token）中最远的相比；"
+        "深色表示没有更远。从上到下：提示词长 1 至 {longest} 倍；从左到右：由快到慢。"
+        "前一幅没有、后一幅采用 Qwen 的规则，使慢的那些对不会遇到没见过的角度。",
+    ),
 }

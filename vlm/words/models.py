@@ -81,6 +81,16 @@ MODELS: Mapping[str, tuple[str, str]] = {
         "In {precision} only {share:.0f} % of its words stay the same",
         "{precision}下只有 {share:.0f}% 的词保持不变",
     ),
+    "row.agrees": (
+        "In {precision} {share:.0f} % of its words stay the same",
+        "{precision}下有 {share:.0f}% 的词保持不变",
+    ),
+    "table.unmeasured": (
+        "Where a row does not say how many words stay the same in fewer bits, nobody has measured "
+        "it: python -m vlm compare-precision NAME does.",
+        "若某行没有说明低位数下有多少词保持不变，则尚未测量：可运行 python -m vlm "
+        "compare-precision NAME 测量。",
+    ),
     "row.load": ("Load", "加载"),
     "row.load.label": ("Load {name} in {precision}", "以 {precision} 加载 {name}"),
     "row.here": ("loaded", "已加载"),

@@ -358,8 +358,8 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "option.repetition_penalty": ("above 1: repeat less", "大于 1 时减少重复"),
     "option.num_beams": ("search so many answers at once", "同时搜索的答案数"),
     "option.kv_cache_bits": (
-        "keep the context in 8 bits: half its memory, not for every model",
-        "以 8 位保存上下文：占用减半，并非所有模型都支持",
+        "keep the context in 8 bits: half its memory, not for every model; 4 are not offered",
+        "以 8 位保存上下文：占用减半，并非所有模型都支持；不提供 4 位",
     ),
     "option.max_new_tokens": ("longest answer, in tokens", "回答的最大词元数"),
     "option.min_new_tokens": ("shortest answer, in tokens", "回答的最小词元数"),

@@ -4,9 +4,10 @@ Its own code no longer runs; everything here is transformers' own or written as 
 it. Torch and transformers are imported only when a checkpoint is opened.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 from vlm.families.clip_qwen.sources import SAVED, TOKENIZER, fetch, find_parts, recognises
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig
 
+    from vlm.backend import Stage
     from vlm.families.clip_qwen.configuration import ClipQwenConfig
     from vlm.families.clip_qwen.processing import ClipQwenProcessor
+    from vlm.inspection import Figure
 
 CHECKPOINTS: tuple[Checkpoint, ...] = ()
 """None can be named: the language model and the tower are published, the training output is not.
@@ -150,6 +153,12 @@ def _published(size: str) -> Opened:
     return published.open(size)
 
 
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.clip_qwen import figures
+
+    return figures.draw(model)
+
+
 FAMILY = Family(
     name="clip_qwen",
     recognises=recognises,
@@ -157,6 +166,7 @@ FAMILY = Family(
     checkpoints=CHECKPOINTS,
     stages=STAGES,
     tiny=tiny,
+    figures=_figures,
     # Keys are rotated by a scale that the length of their prompt has chosen.
     states_depend_on=lambda text, tokens: text.ntk_level(tokens),
     published=tuple(

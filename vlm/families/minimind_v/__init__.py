@@ -5,6 +5,7 @@ Their own code no longer runs as an export. Torch and transformers are imported 
 checkpoint is opened.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from vlm.families.minimind_v.sources import recognises
 if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+    from vlm.backend import Stage
+    from vlm.inspection import Figure
 
 CLIP = "openai/clip-vit-base-patch16"
 SIGLIP = "jingyaogong/siglip2-base-p32-256-ve"
@@ -205,6 +209,12 @@ def _without_files(name: str) -> Opened:
     return published.open(name)
 
 
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.minimind_v import figures
+
+    return figures.draw(model)
+
+
 FAMILY = Family(
     name="minimind_v",
     recognises=recognises,
@@ -212,6 +222,7 @@ FAMILY = Family(
     checkpoints=CHECKPOINTS,
     stages=STAGES,
     tiny=tiny,
+    figures=_figures,
     published=tuple(
         Published(name=name, title=title, open=partial(_without_files, name))
         for name, title in (
