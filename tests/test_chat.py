@@ -769,3 +769,21 @@ def test_undo_keeps_versions_that_were_gone_on_with():
     assert [turn.answer for turn in session.turns] == ["three"]
     assert session.undo().text == "First?"
     assert [turn.answer for turn in session.turns] == ["one", "two"]
+
+
+def test_what_a_turn_was_asked_with_can_be_told_later():
+    backend = ScriptedBackend(["One."], ["<think>Hm.</think>Two."], ["Three."])
+    session = ChatSession(backend, system_prompt="Be brief.")
+    for text in ("First?", "Second?", "Third?"):
+        list(session.send(text))
+    session.system_prompt = "Be long."
+    assert [session.asked(n) for n in range(3)] == [asked.messages for asked in backend.asked]
+    session.drop_oldest(1)
+    assert [message.text for message in session.asked(2)] == [
+        "Be brief.",
+        "Second?",
+        "Two.",
+        "Third?",
+    ]
+    with pytest.raises(RequestError):
+        session.asked(3)

@@ -1,5 +1,7 @@
 """Maps of an explanation: places, words, pictures."""
 
+from dataclasses import replace
+
 import numpy
 import pytest
 
@@ -11,10 +13,12 @@ from vlm.explain import (
     contrast,
     find_word,
     heat,
+    heats,
     map_picture,
     strength,
     tokens_within,
     values,
+    word_maps,
     words,
 )
 from vlm.explanation import Explanation, Grain, Sight, TokenChance
@@ -167,3 +171,55 @@ def test_a_picture_is_brightest_where_the_model_looked(mode):
     assert (picture.mode, picture.size) == ("RGB", (40, 20))
     warmth = numpy.asarray(picture, float)[..., 0]
     assert warmth[12:, 25:].mean() > warmth[:8, :15].mean() + 30
+
+
+def test_maps_of_several_groups_are_those_of_each():
+    left, right = (Tile(box=(20 * n, 0, 20 * n + 20, 20), rows=1, columns=2) for n in (0, 1))
+    both = sight([[0.1, 0.2, 0.3, 0.4], [0.4, 0, 0, 0.1]], left, right)
+    groups = [None, (1,), (0, 1)]
+    for smooth in (False, True):
+        together = heats(both, groups, (7, 5), smooth)
+        assert together.dtype == numpy.float32
+        apart = numpy.stack([heat(both, group, (7, 5), smooth) for group in groups])
+        assert together == pytest.approx(apart)
+
+
+def test_word_maps_are_as_fine_as_the_cells_and_no_finer_than_asked():
+    tiles = [Tile(box=(20 * n, 0, 20 * n + 20, 20), rows=4, columns=4) for n in (0, 1)]
+    thumbnail = Tile(box=(0, 0, 40, 20), rows=2, columns=2)
+    found = explanation("A", " cat")
+    weights = numpy.random.default_rng(0).random((2, 36))
+    fine = replace(found, sights=(sight(weights, *tiles, thumbnail),))
+    (maps,) = word_maps(fine, 48)
+    assert (maps.own.shape, maps.own.dtype) == ((3, 4, 8), numpy.uint8)
+    assert maps.shares == pytest.approx([weights.sum(1).mean(), *weights.sum(1)], rel=1e-5)
+    exact = heat(fine.sights[0], [1], (8, 4))
+    assert maps.own[2] == pytest.approx(exact / exact.max() * 255, abs=0.51)
+    assert word_maps(fine, 3)[0].own.shape == (3, 3, 3)
+    coarse = replace(
+        found, sights=(sight([[1], [1]], Tile(box=(0, 0, 40, 20), rows=1, columns=1)),)
+    )
+    assert word_maps(coarse, 48)[0].own.tolist() == [[[255]]] * 3
+
+
+def test_word_maps_of_several_images_have_one_scale():
+    """By part of an image, whatever the size of the image and of its map."""
+    large, small = sight([[0.1, 0, 0, 0]]), sight([[0.2] + [0] * 15], *FINE, size=(10, 10))
+    found = replace(explanation("cat"), sights=(large, small))
+    first, second = word_maps(found, 48)
+    assert second.own[1].max() == 255
+    assert first.own[1].max() == pytest.approx(255 * (0.1 * 4) / (0.2 * 16), abs=0.51)
+    assert second.shares == pytest.approx([0.2, 0.2])
+
+
+FINE = (Tile(box=(0, 0, 10, 10), rows=4, columns=4),)
+
+
+def test_word_maps_of_losses_are_in_nats_and_not_below_none():
+    lost = sight([[1, -2, 0, 4], [-1, -1, -1, -1]], grain="patch")
+    found = replace(explanation("A", " cat"), sights=(lost,), method="occlusion")
+    (maps,) = word_maps(found, 48)
+    assert maps.own[1].tolist() == [[64, 0], [0, 255]]
+    assert maps.own[2].max() == 0
+    assert maps.shares == pytest.approx([3, 4, -1])
+    assert word_maps(explanation("A"), 48) == []

@@ -259,6 +259,11 @@ class ChatSession:
         """The conversation as the backend is given it."""
         return self._messages(len(self.turns), self.system_prompt)
 
+    def asked(self, index: int) -> list[Message]:
+        """What the backend is given for a turn, its question last. Raises RequestError: no turn."""
+        turn = self._turn(index)
+        return [*self._messages(index, turn.system_prompt), turn.question]
+
     def _messages(self, count: int, system_prompt: str) -> list[Message]:
         """What goes before turn `count`: thoughts are not part of the history."""
         said = [

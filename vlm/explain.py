@@ -158,22 +158,43 @@ def heat(
         picture: each cell's is spread evenly over its place, tiles and thumbnail added up (smooth
         maps only nearly). By occlusion it is the loss in nats at each place.
     """
-    width, height = size or fitted(sight.original_size, LONGEST_SIDE)
-    numbers, start = values(sight, tokens), 0
-    total = numpy.zeros((height, width), numpy.float32)
+    return heats(sight, [tokens], size or fitted(sight.original_size, LONGEST_SIDE), smooth)[0]
+
+
+def heats(
+    sight: Sight,
+    groups: Sequence[Sequence[int] | None],
+    size: Size,
+    smooth: bool = False,
+) -> ndarray:
+    """A map, as `heat` gives it, for each of several groups of tokens.
+
+    Args:
+        sight: of the image.
+        groups: the tokens that count; None: all.
+        size: (width, height) of the maps.
+        smooth: see `heat`.
+
+    Returns:
+        float32 (groups, height, width).
+    """
+    width, height = size
+    numbers, start = numpy.stack([values(sight, each) for each in groups]), 0  # (groups, cells)
+    total = numpy.zeros((len(groups), height, width), numpy.float32)
     across, down = (
         (side / whole) for side, whole in zip((width, height), sight.original_size, strict=True)
     )
     for tile in sight.tiles:
-        grid = numbers[start : start + tile.rows * tile.columns]
-        start += tile.rows * tile.columns
+        count = tile.rows * tile.columns
+        grid = numbers[:, start : start + count].reshape(-1, tile.rows, tile.columns)
+        start += count
         left, top, right, bottom = tile.box
         rows = _cover(height, top * down, bottom * down, tile.rows, smooth)  # (height, rows)
         columns = _cover(width, left * across, right * across, tile.columns, smooth)
         if sight.grain != "patch":  # from a whole to what each pixel has of it
             rows = rows * tile.rows / max((bottom - top) * down, 1e-9)
             columns = columns * tile.columns / max((right - left) * across, 1e-9)
-        total += (rows @ grid.reshape(tile.rows, tile.columns) @ columns.T).astype(numpy.float32)
+        total += (rows @ grid @ columns.T).astype(numpy.float32)  # (groups, height, width)
     return total
 
 
@@ -206,6 +227,76 @@ def cells(sight: Sight, tokens: Sequence[int] | None = None) -> list[Cell]:
         Cell(box, number, density / most)
         for box, number, density in zip(boxes, numbers, per_area, strict=True)
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class WordMaps:
+    """Small maps of one image: of the whole answer first, then of each of its words.
+
+    Attributes:
+        own: uint8 (1 + words, rows, columns). 255 is the largest value of the word's maps of all
+            images, by attention for each part of an image that is as large; below 0 counts as 0.
+        beyond: the same of `contrast`; of the whole answer, its own map.
+        shares: float32 (1 + words,). By attention, how much of it lands on the image; by
+            occlusion, the most nats that are lost at one place.
+    """
+
+    own: ndarray
+    beyond: ndarray
+    shares: ndarray
+
+
+def word_maps(explanation: Explanation, most: int) -> list[WordMaps]:
+    """Maps of every word of an answer (`words`) over each image, small enough to be sent to a page.
+
+    Args:
+        explanation: of the answer.
+        most: rows and columns that a map may have; it has fewer where the cells are larger.
+    """
+    groups = [None, *(tokens for _, tokens in words(explanation))]
+    sights = explanation.sights
+    sizes = [_grid(sight, most) for sight in sights]
+    own = [
+        _dense(heats(each, groups, size), each) for each, size in zip(sights, sizes, strict=True)
+    ]
+    beyond = [
+        numpy.concatenate([maps[:1], _dense(heats(contrast(each), groups[1:], size), each)])
+        for each, size, maps in zip(sights, sizes, own, strict=True)
+    ]
+    shares = [
+        maps.max((1, 2)) if each.grain == "patch" else _shares(each, groups)
+        for each, maps in zip(sights, own, strict=True)
+    ]
+    return list(map(WordMaps, _levels(own), _levels(beyond), shares))
+
+
+def _grid(sight: Sight, most: int) -> Size:
+    """(width, height) at which the smallest cells of an image are a pixel, `most` at most."""
+    sides = []
+    for axis, whole in enumerate(sight.original_size):
+        counts = [tile.columns if axis == 0 else tile.rows for tile in sight.tiles]
+        lengths = [tile.box[axis + 2] - tile.box[axis] for tile in sight.tiles]
+        smallest = min(a / b for a, b in zip(lengths, counts, strict=True))
+        sides.append(max(1, min(most, round(whole / max(smallest, 1e-9)))))
+    return sides[0], sides[1]
+
+
+def _dense(maps: ndarray, sight: Sight) -> ndarray:
+    """Maps (groups, rows, columns) whose values compare with those of other sizes of map."""
+    return maps if sight.grain == "patch" else maps * (maps.shape[1] * maps.shape[2])
+
+
+def _shares(sight: Sight, groups: Sequence[Sequence[int] | None]) -> ndarray:
+    return numpy.stack([values(sight, each).sum() for each in groups])  # (groups,)
+
+
+def _levels(maps: Sequence[ndarray]) -> list[ndarray]:
+    """Maps (groups, rows, columns) of several images as uint8, 255 for the largest of a group."""
+    if not maps:
+        return []
+    most = numpy.max([each.max((1, 2)) for each in maps], axis=0)[:, None, None]  # (groups, 1, 1)
+    most = numpy.where(most > 0, most, numpy.inf)
+    return [(numpy.clip(each / most, 0, 1) * 255).round().astype(numpy.uint8) for each in maps]
 
 
 def _boxes(

@@ -50,6 +50,20 @@ def test_rows_have_buttons_where_no_others_stand(language):
     assert len(chat_view.rows(Visit(session), language, nothing, 1)) == 2
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_answers_about_images_can_be_looked_into(language):
+    session = ChatSession(ScriptedBackend(["One."], ["Two."], [" "], ["Four."]))
+    for images in ([], [photo()], [], []):
+        list(session.send("What?", images))
+    rows = chat_view.rows(Visit(session), language, nothing)
+    drawn = [markup(row) for row in rows if row["role"] == "assistant"]
+    buttons = ['data-tab="inspect" data-images="" data-turn=' in row for row in drawn]
+    assert buttons == [False, True, False, True]  # no image yet; nothing was answered
+    assert 'data-turn="3"' in drawn[3]
+    session.drop_oldest(2)  # the image is no longer sent
+    assert chat_view.look_button(session, 3, language) == ""
+
+
 def test_versions_go_round():
     session = session_of("One.")
     list(session.retry())

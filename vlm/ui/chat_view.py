@@ -13,7 +13,7 @@ from vlm.backend import Event, Finished, ImageLayout, Progress, TextDelta
 from vlm.chat import ChatSession, Turn
 from vlm.errors import VLMError
 from vlm.markup import readable, split_thinking, without_pictures
-from vlm.messages import Image, Message
+from vlm.messages import Image, Message, images_of
 from vlm.options import GenerationOptions
 from vlm.report import Figure, context_words, end_words, figures, progress_words
 from vlm.strings import error_text, say
@@ -174,10 +174,19 @@ def _answer_bar(session: ChatSession, index: int, turn: Turn, language: str) -> 
         ]
     copied = say("button.copied", language)
     parts.append(copy_button(split_thinking(turn.answer)[1], say("button.copy", language), copied))
+    parts.append(look_button(session, index, language))
     if index < len(session.turns) - 1:
         label = say("turn.retry", language, number=index + 1)
         parts.append(action_button("retry", say("button.retry", language), label, turn=index))
     return _html(f'<div class="bar">{"".join(parts)}</div>')
+
+
+def look_button(session: ChatSession, index: int, language: str) -> str:
+    """Takes an answer to where it shows what it looked at; empty where there was no image."""
+    if not session.turns[index].answer.strip() or not images_of(session.asked(index)):
+        return ""
+    label = say("looked.send.label", language, number=index + 1)
+    return send_button("inspect", (), say("looked.send", language), label, turn=index)
 
 
 def _version(key: str, words: str, index: int, version: int, language: str) -> str:

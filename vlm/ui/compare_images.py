@@ -13,6 +13,7 @@ from vlm.errors import ImageError, RequestError
 from vlm.messages import Image
 from vlm.strings import LANGUAGES, error_text, say
 from vlm.ui import compare_api, compare_view
+from vlm.ui.answered import Sent
 from vlm.ui.chat_view import card
 from vlm.ui.compare_asking import Asking
 from vlm.ui.compare_examples import PAIRS, example_pair
@@ -187,7 +188,7 @@ class CompareImages:
 
     def arrive(self, visit: Visit, language: str, facts: Facts) -> Iterator[Updates]:
         """The tab was opened, perhaps with pictures from another one."""
-        room, sent = room_of(visit), visit.sent.pop(TAB, [])
+        room, sent = room_of(visit), list(visit.sent.pop(TAB, Sent()).images)
         if not sent:
             yield self.at_rest(visit, language)
             return

@@ -23,6 +23,7 @@ from vlm.model_slot import ModelSlot
 from vlm.options import GenerationOptions
 from vlm.settings import Settings
 from vlm.strings import say
+from vlm.ui.answered import Answered, Sent
 
 PREVIEW_SIDE = 1024
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -97,7 +98,7 @@ class Visit:
         folder: for what is made for it; nobody else can guess its name.
         drawn: what the strip of attached images was drawn for last.
         rooms: what other tabs keep, by their names.
-        sent: images on their way from one tab to another, by the name of the tab they go to.
+        sent: what is on its way from one tab to another, by the name of the tab it goes to.
     """
 
     session: ChatSession
@@ -112,7 +113,7 @@ class Visit:
     draft_tokens: int = 0
     drawn: object = None
     rooms: dict[str, Room] = field(default_factory=dict)
-    sent: dict[str, list[Image]] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -322,7 +323,7 @@ def holder(name: str, value: str = "") -> gr.HTML:
 
 
 def connect_sending(context: Context, channel: gr.HTML) -> None:
-    """Lets `send_button`s that a channel hears of take images to another tab.
+    """Lets `send_button`s that a channel hears of take images or an answer to another tab.
 
     The other tab finds them in `Visit.sent` under its name when it is selected.
     """
@@ -332,16 +333,30 @@ def connect_sending(context: Context, channel: gr.HTML) -> None:
             return
         facts = event._data
         images = [visit.known(each) for each in str(facts.get("images", "")).split()]
-        visit.sent[str(facts.get("tab", ""))] = [image for image in images if image is not None]
+        turn = str(facts.get("turn", ""))
+        answered = Answered.of_turn(visit.session, int(turn)) if turn.isdecimal() else None
+        found = [image for image in images if image is not None]
+        visit.sent[str(facts.get("tab", ""))] = Sent(found, answered)
 
     sent = channel.submit(send, [context.visit], None, **QUIET)
     sent.then(None, js="() => window.diptych.arrive()")
 
 
-def send_button(tab: str, images: Sequence[Image], words: str, label: str = "") -> str:
-    """A button in HTML that takes images to another tab and goes there."""
+def send_button(
+    tab: str, images: Sequence[Image], words: str, label: str = "", turn: int | None = None
+) -> str:
+    """A button in HTML that takes images, or the answer of a turn, to another tab and goes there.
+
+    Args:
+        tab: where to.
+        images: to take along.
+        words: that it shows.
+        label: see `action_button`.
+        turn: index of the turn of the conversation; None: no answer goes along.
+    """
     digests = " ".join(image.sha256 for image in images)
-    return action_button("send_to", words, label, tab=tab, images=digests)
+    facts = {} if turn is None else {"turn": turn}
+    return action_button("send_to", words, label, "", tab=tab, images=digests, **facts)
 
 
 def channel(root: str) -> gr.HTML:

@@ -23,9 +23,11 @@ from vlm.messages import Image, user_message
 from vlm.options import GenerationOptions
 from vlm.report import progress_words
 from vlm.strings import error_text, say
-from vlm.ui import inspect_api, inspect_view
+from vlm.ui import answer_view, inspect_api, inspect_view
+from vlm.ui.answered import Answered, Sent
 from vlm.ui.chat_view import card
 from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped, holder
+from vlm.ui.inspect_answer import AnswerSection
 from vlm.ui.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -50,23 +52,26 @@ class Looking:
         found: of the last run with this image and model.
         cancel: ends the run that goes on.
         running: whether one does.
+        answered: an answer about it that is looked into.
     """
 
     image: Image | None = None
     layout: ImageLayout | None = None
     found: Inspection | None = None
+    answered: Answered | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     running: bool = False
 
     @property
     def images(self) -> list[Image]:
         """See `vlm.ui.context.Room`."""
-        return [self.image] if self.image is not None else []
+        more = self.answered.images if self.answered is not None else []
+        return list(dict.fromkeys([*([self.image] if self.image is not None else []), *more]))
 
     def leave(self) -> None:
         """See `vlm.ui.context.Room`."""
         self.cancel.set()
-        self.image = self.layout = self.found = None
+        self.image = self.layout = self.found = self.answered = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +82,12 @@ class Parts:
     question: gr.Textbox
     model: gr.Dropdown
     trace: gr.Button
+    answering: gr.Button
     cancel: gr.Button
     notice: gr.HTML
     overlay: gr.HTML
     table: gr.HTML
+    answer: gr.HTML
     sequence: gr.HTML
     figures: gr.HTML
     channel: gr.HTML
@@ -89,8 +96,8 @@ class Parts:
     def shown(self) -> list[Any]:
         """What handlers update."""
         return [
-            *(self.question, self.model, self.trace, self.cancel, self.notice),
-            *(self.overlay, self.table, self.sequence, self.figures),
+            *(self.question, self.model, self.trace, self.answering, self.cancel, self.notice),
+            *(self.overlay, self.table, self.answer, self.sequence, self.figures),
         ]
 
 
@@ -102,6 +109,7 @@ class InspectPanel:
         self.slot = context.backend
         self.shelf = Shelf()
         self.parts = self._build()
+        self.answers = AnswerSection(context, self.parts, self._of, LOADED)
         self._connect()
         inspect_api.serve(context, self.shelf, LOADED)
 
@@ -115,14 +123,17 @@ class InspectPanel:
                     made = self._controls()
                 with gr.Column(scale=3, min_width=320):
                     table = holder("inspect-table")
+            answer = holder("inspect-answer")
             sequence, figures = holder("inspect-sequence"), holder("inspect-figures")
         words.add(made["file"], label="inspect.image")
         words.add(made["question"], label="inspect.question")
         words.add(made["model"], label="inspect.model", info="inspect.model.info")
         words.add(made["trace"], value="inspect.trace")
+        words.add(made["answering"], value="inspect.answer")
         words.add(made["cancel"], value="inspect.cancel")
         hears = channel("inspect")
-        return Parts(table=table, sequence=sequence, figures=figures, channel=hears, **made)
+        below = {"answer": answer, "sequence": sequence, "figures": figures}
+        return Parts(table=table, channel=hears, **below, **made)
 
     def _controls(self) -> dict[str, Any]:
         overlay = holder("inspect-overlay")
@@ -139,6 +150,7 @@ class InspectPanel:
         )
         with gr.Row():
             trace = gr.Button(elem_id="trace", variant="primary", size="sm")
+            answering = gr.Button(elem_id="inspect-ask", size="sm")
             cancel = gr.Button(elem_id="cancel-trace", variant="stop", size="sm", interactive=False)
         return {
             "overlay": overlay,
@@ -146,6 +158,7 @@ class InspectPanel:
             "question": question,
             "model": model,
             "trace": trace,
+            "answering": answering,
             "cancel": cancel,
             "notice": holder("inspect-notice"),
         }
@@ -171,7 +184,7 @@ class InspectPanel:
         parts.cancel.click(self.cancel, [context.visit], None, **QUIET)
         parts.model.input(self.choose_model, inputs, shown, **RUNNING)
         parts.channel.click(self.hear, inputs, shown, **RUNNING)
-        context.tab.select(self.arrive, inputs, shown, **QUIET)
+        self.answers.connect(inputs, context.tab.select(self.arrive, inputs, shown, **QUIET))
         context.refreshers.append((self.redraw, inputs, shown))
 
     # ---- what is done ----
@@ -201,15 +214,21 @@ class InspectPanel:
         return self._take(visit, image, model, language)
 
     def arrive(self, visit: Visit | None, question: str, model: str, language: str) -> Updates:
-        """The tab was opened, perhaps with an image from another."""
+        """The tab was opened, perhaps with an image or an answer from another."""
         if visit is None:
             return gr.skip()
-        sent = visit.sent.pop("inspect", [])
-        if sent:
-            return self._take(visit, sent[0], model, language)
+        sent = visit.sent.pop("inspect", Sent())
+        if sent.answered is not None and sent.answered.images:
+            asked = sent.answered.messages[-1]
+            image = (asked.images or sent.answered.images)[0]
+            taken = self._take(visit, image, LOADED, language, sent.answered)
+            return {**taken, self.parts.model: LOADED, self.parts.question: asked.text}
+        if sent.images:
+            return self._take(visit, sent.images[0], model, language)
         looking = self._of(visit)
-        if looking.image is not None and looking.layout is None:  # the model came meanwhile
-            return self._take(visit, looking.image, model, language)
+        came = looking.layout is None and not looking.running
+        if looking.image is not None and came:  # the model came meanwhile
+            return self._take(visit, looking.image, model, language, looking.answered)
         return self._drawn(looking, language)
 
     def choose_model(
@@ -218,7 +237,7 @@ class InspectPanel:
         """Another model: what it makes of the photo."""
         if visit is None or (image := self._of(visit).image) is None:
             return gr.skip()
-        return self._take(visit, image, model, language)
+        return self._take(visit, image, model, language, self._of(visit).answered)
 
     def trace(
         self, visit: Visit | None, question: str, model: str, language: str
@@ -245,6 +264,8 @@ class InspectPanel:
             error = raised
         finally:
             looking.running = False
+        if self._of(visit) is not looking:  # another photo meanwhile
+            return
         yield {**self._drawn(looking, language), **self._failed(error, language)}
 
     def _run(self, looking: Looking, question: str, model: str) -> Iterator[Any]:
@@ -275,11 +296,18 @@ class InspectPanel:
         if visit is not None:
             self._of(visit).cancel.set()
 
-    def _take(self, visit: Visit, image: Image, model: str, language: str) -> Updates:
+    def _take(
+        self,
+        visit: Visit,
+        image: Image,
+        model: str,
+        language: str,
+        answered: Answered | None = None,
+    ) -> Updates:
         """Another image or model: how it is cut up is known at once, the rest by a run."""
         looking = self._of(visit)
         looking.cancel.set()
-        looking = visit.rooms["inspect"] = Looking(image=image)
+        looking = visit.rooms["inspect"] = Looking(image=image, answered=answered)
         error: Exception | None = None
         try:
             if model in ("", LOADED):
@@ -309,6 +337,7 @@ class InspectPanel:
         return {
             self.parts.notice: f'<p class="pending" role="status">{escaped(words)}</p>',
             self.parts.trace: gr.update(interactive=False),
+            self.parts.answering: gr.update(interactive=False),
             self.parts.cancel: gr.update(interactive=True),
         }
 
@@ -322,11 +351,13 @@ class InspectPanel:
             if image
             else "",
             parts.table: inspect_view.stages(found, language) if found else empty,
+            parts.answer: answer_view.section(looking.answered, language),
             parts.sequence: inspect_view.sequence(found, language) if found else "",
             parts.figures: inspect_view.figures(found.figures, language) if found else "",
         }
         if not looking.running:
             drawn[parts.trace] = gr.update(interactive=True)
+            drawn[parts.answering] = gr.update(interactive=True)
             drawn[parts.cancel] = gr.update(interactive=False)
         return drawn
 

@@ -253,6 +253,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "Looking into the answer was cancelled. Start again when you like.",
         "已取消查看。需要时可重新开始。",
     ),
+    "error.answer_needs_weights": (
+        "The model chosen here has no weights, so it cannot answer. Choose “loaded now” in the "
+        "list of models, and press Answer again.",
+        "这里选的模型没有权重，无法回答。请在模型列表中选“当前已加载的模型”，再点“回答”。",
+    ),
     "error.explain_no_answer": (
         "There is no answer to look into. Ask a question first.",
         "没有可查看的回答。请先提问。",

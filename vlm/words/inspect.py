@@ -111,6 +111,115 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     ),
     "inspect.send": ("Inspect", "透视"),
     "inspect.send.image": ("Inspect image {number}", "透视第 {number} 张图片"),
+    "inspect.answer": ("Answer", "回答"),
+    "looked.title": ("Where it looked", "它看了哪里"),
+    "looked.send": ("Where did it look?", "它看了哪里？"),
+    "looked.send.label": (
+        "Where did the model look for answer {number}?",
+        "第 {number} 个回答看了图片的哪里？",
+    ),
+    "looked.asked": ("“{question}”", "“{question}”"),
+    "looked.foreign": (
+        "another model or setting wrote this answer; the loaded one reads it as if it were its own",
+        "这个回答出自另一个模型或设置；现在由已加载的模型当作自己的回答来读",
+    ),
+    "looked.by": ("How it is found out", "方法"),
+    "looked.by.attention": ("By attention", "看注意力"),
+    "looked.by.attention.why": (
+        "One more reading of the answer: where the attention of each word went.",
+        "把回答再读一遍：每个词的注意力落在哪里。",
+    ),
+    "looked.by.occlusion": ("By painting over", "遮住试试"),
+    "looked.by.occlusion.why": (
+        "Slow: {count} readings, each with another place painted over in grey.",
+        "较慢：共读 {count} 遍，每遍用灰色遮住一处。",
+    ),
+    "looked.view": ("Which map", "显示哪种图"),
+    "looked.own": ("Its own map", "词本身"),
+    "looked.own.why": ("Where the attention of the word went.", "这个词的注意力落在哪里。"),
+    "looked.beyond": ("Beyond the rest", "比其余多出的"),
+    "looked.beyond.why": (
+        "What the word has more than the rest of the answer: tells two objects apart.",
+        "这个词比回答其余部分多看的地方，便于区分两个物体。",
+    ),
+    "looked.whole": ("Whole answer", "整个回答"),
+    "looked.words": ("Words of the answer", "回答中的词"),
+    "looked.hint": (
+        "Point at a word, or go through them with the arrow keys. Press one for its tokens: how "
+        "likely each was, and what else could have stood there. The bar under a word is how likely "
+        "it was.",
+        "指向一个词，或用方向键逐个查看。点一下可看它的 token：各有多大概率，还可能是什么。"
+        "词下的横条就是它的概率。",
+    ),
+    "looked.word": ("{word}, {share} % likely", "{word}，概率 {share}%"),
+    "looked.image": ("Image {number} · {name}", "图片 {number} · {name}"),
+    "looked.low": ("little", "少"),
+    "looked.high": ("most", "最多"),
+    "looked.of": ("“{word}”: {said}", "“{word}”：{said}"),
+    "looked.of.whole": ("Whole answer: {said}", "整个回答：{said}"),
+    "looked.share": (
+        "{share} % of the attention goes to the picture, the rest to words.",
+        "{share}% 的注意力在图片上，其余在文字上。",
+    ),
+    "looked.shares": (
+        "{share} % of the attention goes to the images, the rest to words. Of that, {parts}.",
+        "{share}% 的注意力在图片上，其余在文字上。其中 {parts}。",
+    ),
+    "looked.part": ("image {number}: {share} %", "图片 {number}：{share}%"),
+    "looked.lost": (
+        "with its brightest place painted over, {times} times less likely.",
+        "遮住最亮的地方后，可能性降到 {times} 分之一。",
+    ),
+    "looked.lost.where": (
+        "with its brightest place painted over (in image {number}), {times} times less likely.",
+        "遮住最亮的地方（在图片 {number} 中）后，可能性降到 {times} 分之一。",
+    ),
+    "looked.lost.none": (
+        "no place made it less likely when painted over.",
+        "遮住哪里都没有降低它的可能性。",
+    ),
+    "looked.no_image": ("There was no image to look at.", "没有图片可看。"),
+    "looked.token": ("{share} % likely", "概率 {share}%"),
+    "looked.token.own": ("the one in the answer", "回答中的这一个"),
+    "looked.kept.in": (
+        "Top-p, top-k and the other options left {count} tokens to draw from, this one among them.",
+        "经 top-p、top-k 等选项后剩 {count} 个 token 可选，其中有它。",
+    ),
+    "looked.kept.out": (
+        "Top-p, top-k and the other options left {count} tokens to draw from, but not this one.",
+        "经 top-p、top-k 等选项后剩 {count} 个 token 可选，其中没有它。",
+    ),
+    "looked.kept.one.in": (
+        "The options left one token only, the likeliest: this one.",
+        "选项只留下最可能的一个 token，就是它。",
+    ),
+    "looked.kept.one.out": (
+        "The options left one token only, the likeliest, and it is not this one.",
+        "选项只留下最可能的一个 token，但不是它。",
+    ),
+    "looked.tile": (
+        "In this model a visual token has no place within its tile: shown is how much each tile "
+        "got. Painting over shows more.",
+        "该模型的视觉 token 在块内没有固定位置，显示的是每块所得的注意力。“遮住试试”能看得更细。",
+    ),
+    "looked.image_only": (
+        "This model does not tell where in the image its visual tokens lie: shown is how much the "
+        "whole image got. Painting over shows more.",
+        "该模型没有说明视觉 token 在图中的位置，显示的是整张图所得的注意力。“遮住试试”能看得更细。",
+    ),
+    "looked.why.attention": (
+        "Attention of layers {first} to {last}, averaged; the brightest colour is the word’s own "
+        "largest value, so two words do not compare by colour. No proof of why a word was said: "
+        "attention is one of many ways from image to answer, and what is striking draws it for "
+        "every word.",
+        "第 {first} 到 {last} 层注意力的平均；最亮处是该词自己的最大值，不同的词不能按颜色比较。"
+        "这不能证明为什么说出某个词：从图片到回答有许多途径，注意力只是其一，而醒目的东西总会吸引它。",
+    ),
+    "looked.why.occlusion": (
+        "One place after the other was painted over in grey; bright is where the probability fell "
+        "most. No proof of why a word was said: without one place another may serve.",
+        "逐处用灰色遮住；越亮的地方，遮住后概率降得越多。这不能证明为什么说出某个词：少了一处，别处也可能顶上。",
+    ),
     "number.min": ("smallest", "最小"),
     "number.mean": ("mean", "平均"),
     "number.max": ("largest", "最大"),
