@@ -17,6 +17,7 @@ from gradio.utils import get_upload_folder
 from vlm.backend import ImageLayout
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
+from vlm.grounding import Grounded
 from vlm.images import ImageLimits, open_image, preview
 from vlm.messages import Image
 from vlm.model_slot import ModelSlot
@@ -95,6 +96,7 @@ class Visit:
         drawn: what the strip of attached images was drawn for last.
         rooms: what other tabs keep, by their names.
         sent: images on their way from one tab to another, by the name of the tab they go to.
+        grounded: places in answers, by the `id` of the turn, with the turn.
     """
 
     session: ChatSession
@@ -110,6 +112,7 @@ class Visit:
     drawn: object = None
     rooms: dict[str, Room] = field(default_factory=dict)
     sent: dict[str, list[Image]] = field(default_factory=dict)
+    grounded: dict[int, tuple[object, tuple[Grounded, ...]]] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -143,6 +146,7 @@ class Visit:
         self.cancel.set()
         self.before, self.session, self.editing = self.session, session, None
         self.set_aside = {}
+        self.grounded.clear()
 
     def open(self, path: str, limits: ImageLimits) -> Image:
         """The picture in a file of this visit, decoded once. Raises ImageError."""
@@ -216,6 +220,7 @@ class Visit:
         self._previews.clear()
         self.layouts.clear()
         self.sent.clear()
+        self.grounded.clear()
 
 
 Updates = dict[Any, Any]
