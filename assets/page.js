@@ -280,5 +280,5 @@ window.diptych = (() => {
     const forget = (id) => inTurn(() =>
         store('readwrite', (records) => id ? records.delete(id) : records.clear()));
 
-    return {listen, arrive, drawer, findCamera, startCamera, keep, list, open, forget};
+    return {listen, arrive, goTo, drawer, findCamera, startCamera, keep, list, open, forget};
 })();

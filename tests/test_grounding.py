@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vlm.backend import ImageLayout, Tile
-from vlm.grounding import MOST_PLACES, grounded, pieces, to_json
+from vlm.grounding import MOST_PLACES, grounded, in_text, to_json, with_phrases
+from vlm.markup import readable
 
 
 def layout(size=(400, 200), sent=None, box=None) -> ImageLayout:
@@ -189,17 +190,50 @@ def test_spans_and_shapes():
     assert (again["phrase"], again["kind"], again["dialect"]) == ("cat", "box", "tags")
 
 
-def test_an_answer_in_pieces_to_point_at():
-    answer = "A <ref>cat</ref><box>[[100,200,500,600],[0,0,9,9]]</box> on <box>[[1,2,3,4]]</box>."
+def drawn(answer, places):
+    """The answer with {words: numbers} where a phrase is drawn."""
+    return with_phrases(answer, places, lambda words, numbers: f"{{{words}:{numbers}}}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (
+            "A <ref>cat</ref><box>[[100,200,500,600],[0,0,9,9]]</box> on <box>[[1,2,3,4]]</box>.",
+            "A {cat:(0, 1)} on {[1, 2, 3, 4]:(2,)}.",
+        ),
+        (
+            "<loc0001><loc0002><loc0003><loc0004><loc0005><loc0006><loc0007><loc0008> cat ; x",
+            "{cat:(0, 1)} ; x",
+        ),
+        (
+            "<think>a <box>[[1,2,3,4]]</box></think>A <box>[[1,2,3,4]]</box>",
+            "<think>a [1, 2, 3, 4]</think>A {[1, 2, 3, 4]:(0,)}",
+        ),
+        ('{"bbox_2d": [1, 2, 3, 4], "label": "x"}', '{"bbox_2d": [1, 2, 3, 4], "label": "x"}'),
+        (
+            "`<ref>a</ref><box>[[1,2,3,4]]</box>` <box>[[1,2,3,4]]</box>",
+            "`<ref>a</ref><box>[[1,2,3,4]]</box>` {[1, 2, 3, 4]:(0,)}",
+        ),
+        ("\ue0000\ue001 <box>[[1,2,3,4]]</box>", "\ufffd0\ufffd {[1, 2, 3, 4]:(0,)}"),
+        # Nothing that is split by a phrase becomes a picture again.
+        ("![a<box>[[1,2,3,4]]</box>](u)", "a{[1, 2, 3, 4]:(0,)}"),
+        ("!<ref>[x](u)</ref><box>[[1,2,3,4]]</box>", "!{[x](u):(0,)}"),
+        # A phrase with half of a mark of code in it.
+        ("<ref>a``b</ref><box>[[1,2,3,4]]</box> `c", "{a``b:(0,)} `c"),
+        ("A cat.", "A cat."),
+    ],
+)
+def test_phrases_are_drawn_in_their_places(answer, shown):
     places = grounded(answer, [layout()])
-    assert pieces(answer, places) == [
-        ("A ", ()),
-        ("cat", (0, 1)),
-        (" on ", ()),
-        ("[1, 2, 3, 4]", (2,)),
-        (".", ()),
-    ]
-    assert pieces("A cat.", []) == [("A cat.", ())]
+    assert drawn(answer, places) == shown
+
+
+def test_the_image_taken_where_the_answer_does_not_say():
+    answer = "<box>[[1,2,3,4]]</box> in image 1 <box>[[1,2,3,4]]</box>"
+    places = grounded(answer, [layout()] * 3, unsaid=2)
+    assert [(each.image, each.said) for each in places] == [(2, False), (0, True)]
+    assert grounded("<think>image 1</think><box>1 2 3 4</box>", [layout()] * 3)[0].said is False
 
 
 # ---- any text ----
@@ -253,7 +287,12 @@ def test_any_text_gives_places_inside_the_image(answer):
         assert len(place.coordinates) == (4 if place.kind == "box" else 2)
         assert place.image in (0, 1)
     json.loads(to_json(places))
-    assert sum(len(numbers) for _, numbers in pieces(answer, places)) <= len(places)
+    told: list[int] = []
+    shown = with_phrases(answer, places, lambda words, numbers: told.extend(numbers) or "")
+    assert set(told) <= {number for number, place in enumerate(places) if in_text(place)}
+    assert len(told) == len(set(told))
+    assert "\ue000" not in shown or not places
+    assert with_phrases(answer, [], lambda *_: "") == readable(answer)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from vlm.markup import readable, split_code, split_thinking, without_pictures
+from vlm.markup import (
+    PlainText,
+    readable,
+    split_code,
+    split_thinking,
+    without_marks,
+    without_pictures,
+)
 
 # ---- thoughts ----
 
@@ -125,6 +132,88 @@ def test_no_half_mark_is_seen_while_it_is_written(answer):
 )
 def test_unfinished_marks_are_left_out_at_the_very_end_only(answer, shown):
     assert readable(answer) == shown
+
+
+# ---- the same, piece by piece ----
+
+
+def streamed(pieces):
+    """What is shown after each piece, and last what was held back."""
+    text = PlainText()
+    return [*(text.push(piece) for piece in pieces), text.finish()]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["A ", "cat", "."], ["A ", "cat", ".", ""]),
+        (
+            ["<ref>", "cat", "</ref>", "<box>", "[[1,", "2,3,4]]", "</box>", "."],
+            ["", "cat", "", "", "", "", " [1, 2, 3, 4]", ".", ""],
+        ),
+        (["<loc0001><loc0002>", "<loc0003><loc0004>", " cat"], ["", "", "[1, 2, 3, 4] cat", ""]),
+        (["in `", "<box>[[1]]</box>", "` it"], ["in `", "", "", "<box>[[1]]</box>` it"]),
+        (["in `", "<box>[[1]]</box>", "\nx"], ["in `", "", "[1]\nx", ""]),
+        (["<box>", "a lid", "</box>"], ["", "", "a lid", ""]),
+        (["a <b", "ig"], ["a ", "<big", ""]),
+        (["a <box>[[1,2"], ["a ", ""]),
+        (["![x](u) <img src=u>"], ["![x](u) <img src=u>", ""]),
+    ],
+)
+def test_what_is_shown_is_sure(pieces, shown):
+    assert streamed(pieces) == shown
+
+
+PARTS = st.sampled_from(
+    [
+        *(
+            "<ref>",
+            "</ref>",
+            "<box>",
+            "</box>",
+            "<quad>",
+            "</quad>",
+            "<point>",
+            "</point>",
+            "<poly>",
+        ),
+        *(
+            "<|box_start|>",
+            "<|box_end|>",
+            "<loc0001>",
+            "<seg001>",
+            "<point x=",
+            ">",
+            "<",
+            "</",
+            "<b",
+        ),
+        *(
+            "[[1,2,3,4]]",
+            "1 2",
+            "a",
+            " ",
+            "\n",
+            "\r",
+            "`",
+            "``",
+            "```",
+            "~~~",
+            "- ",
+            "<points x='1'>",
+        ),
+    ]
+)
+
+
+@settings(max_examples=1500)
+@given(st.lists(PARTS, max_size=14))
+def test_pieces_make_the_whole_answer(parts):
+    whole = without_marks("".join(parts))
+    for pieces in (parts, list("".join(parts))):
+        shown = "".join(streamed(pieces))
+        assert shown.startswith(whole)
+        assert not shown.removeprefix(whole).strip()
 
 
 # ---- pictures ----
@@ -364,3 +453,4 @@ def test_text_without_marks_is_unchanged(text):
 def test_hostile_answers_end_promptly(unit):
     for text in (unit * (100_000 // len(unit)), "`" + unit * (100_000 // len(unit)) + "\n`"):
         readable(text)
+        PlainText().push(text)

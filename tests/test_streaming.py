@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from vlm.backend import Event, TextDelta
 from vlm.streaming import Halt, IncrementalText, StopTexts, TokenStream
@@ -135,6 +135,83 @@ def test_special_tokens_are_left_out(kind: str) -> None:
     end = TOKENIZERS[kind].eos_token_id
     ids = [end, *encode(kind, " one"), end, end, *encode(kind, " two"), end]
     assert "".join(deltas(kind, ids)) == " one two"
+
+
+# ---- marks of places that are special tokens ----
+
+PLACE_MARKS = (
+    *("<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>"),
+    *("<|point_start|>", "<|point_end|>", "<ref>", "</ref>", "<box>", "</box>", "<loc0001>"),
+    "<seg001>",
+)
+OTHER_MARKS = ("<|im_end|>", "<|vision_start|>", "<IMG_CONTEXT>", "<unused7>")
+
+
+def _marked(kind: str) -> PreTrainedTokenizerFast | ByT5Tokenizer:
+    """A tokenizer in which all of these are special, as in Qwen2-VL's and InternVL's."""
+    special = [*OTHER_MARKS, *PLACE_MARKS]
+    if kind == "slow":
+        return ByT5Tokenizer(extra_ids=0, additional_special_tokens=special)
+    made = tiny.tokenizer("<image>") if kind == "bytes" else _sentencepiece_like()
+    made.add_special_tokens({"additional_special_tokens": special})
+    return made
+
+
+MARKED = {kind: _marked(kind) for kind in ("bytes", "sentencepiece", "slow")}
+ANSWER = (
+    "<|object_ref_start|>a cat<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|> "
+    "and <ref>dog</ref><box>[[1,2,3,4]]</box>, <loc0001><seg001> x"
+)
+
+
+def said(words: PreTrainedTokenizerFast | ByT5Tokenizer, ids: list[int]) -> str:
+    text = IncrementalText(words)
+    return "".join([*(text.push([token]) for token in ids), text.finish()])
+
+
+@pytest.mark.parametrize("kind", MARKED)
+def test_marks_of_places_stay_and_all_other_special_tokens_go(kind: str) -> None:
+    words = MARKED[kind]
+    number = words.convert_tokens_to_ids
+    assert all(number(mark) in words.all_special_ids for mark in (*PLACE_MARKS, *OTHER_MARKS))
+    ids = words.encode(ANSWER, add_special_tokens=False)
+    assert number("<|box_start|>") in ids  # one token, not its letters
+    answer = words.decode(ids, clean_up_tokenization_spaces=False)
+    if kind != "sentencepiece":  # it puts a space after every added token
+        assert answer == ANSWER
+    others = [number(mark) for mark in OTHER_MARKS]
+    ids = [others[0], *(part for token in ids for part in (token, others[1])), *others]
+    assert said(words, ids) == answer
+
+
+def test_spaces_around_marks_are_those_of_the_answer() -> None:
+    words = MARKED["sentencepiece"]
+    ids = words.encode("a", add_special_tokens=False)
+    ids += [words.convert_tokens_to_ids("<box>")]
+    ids += [words.convert_tokens_to_ids("▁"), words.convert_tokens_to_ids("b")]
+    assert said(words, ids) == "a<box> b"
+
+
+def test_a_stop_text_may_be_a_mark_and_ends_the_answer_there() -> None:
+    words, events = MARKED["bytes"], []
+    stream = TokenStream(words, ("</box>",), events.append)
+    for token in words.encode("<box>[[1]]</box> more", add_special_tokens=False):
+        stream.add([token])
+    stream.end()
+    assert "".join(event.text for event in events) == "<box>[[1]]"
+    assert stream.stopped
+
+
+@given(data=st.data())
+@STEP_GUARD
+def test_any_tokens_with_marks_among_them(data: st.DataObject) -> None:
+    words = MARKED["bytes"]
+    ids = data.draw(st.lists(st.integers(0, len(words) - 1), max_size=30))
+    left_out = {words.eos_token_id, words.bos_token_id, words.pad_token_id}
+    left_out |= set(words.all_special_ids)
+    left_out -= set(words.convert_tokens_to_ids(list(PLACE_MARKS)))
+    kept = [number for number in ids if number not in left_out]
+    assert said(words, ids) == words.decode(kept).rstrip("\ufffd")
 
 
 # ---- stop texts ----

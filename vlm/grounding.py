@@ -24,12 +24,13 @@ out. Corners in the wrong order are put right.
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from vlm.backend import ImageLayout
-from vlm.markup import readable
+from vlm.markup import readable, split_code, split_thinking
 from vlm.places import MOST_PLACES, Dialect, Raw, marks, objects
 
 Scale = Literal["share", "thousand", "pixels"]
@@ -49,7 +50,7 @@ class Grounded:
         kind: "box" (left, top, right, bottom) or "point" (x, y).
         coordinates: in shares of the original image, 0 to 1, to the right and down.
         image: which one, from 0.
-        said: whether there is one only, or the answer says which; if not, the first is taken.
+        said: whether there is one only, or the answer says which.
         dialect: how it was written.
         scale: how its numbers were read; None where the dialect fixes it.
         shape: tokens that describe the outline inside the box, such as `<seg012>`; not drawn.
@@ -77,28 +78,43 @@ class Grounded:
 
 
 def grounded(
-    answer: str, layouts: Sequence[ImageLayout], json_scale: Scale | None = None
+    answer: str,
+    layouts: Sequence[ImageLayout],
+    json_scale: Scale | None = None,
+    unsaid: int = 0,
 ) -> list[Grounded]:
     """The places in an answer, in the order of the text; none where there is no image.
+
+    What a model thinks aloud before its answer does not count.
 
     Args:
         answer: as the model wrote it, also unfinished.
         layouts: of the images of the conversation, in order.
         json_scale: of the numbers in JSON, where it is known; None: by the rule above.
+        unsaid: which image is taken where the answer does not say, from 0.
     """
     if not layouts:
         return []
-    raw = sorted([*marks(answer), *objects(answer)], key=lambda each: each.span)[:MOST_PLACES]
-    mentions = _mentions(answer, len(layouts))
+    said = split_thinking(answer)[1]
+    offset = len(answer) - len(said)
+    raw = sorted([*marks(said), *objects(said)], key=lambda each: each.span)[:MOST_PLACES]
+    mentions = _mentions(said, len(layouts))
     groups: dict[tuple[Dialect, int, bool], list[Raw]] = {}
     for each in raw:
-        groups.setdefault((each.dialect, *_image_of(each, mentions, len(layouts))), []).append(each)
+        key = (each.dialect, *_image_of(each, mentions, len(layouts), unsaid))
+        groups.setdefault(key, []).append(each)
     found = [
-        place
-        for (dialect, image, said), places in groups.items()
-        for place in _placed(dialect, places, layouts[image], image, said, json_scale)
+        replace(place, start=place.start + offset, end=place.end + offset)
+        for (dialect, image, told), places in groups.items()
+        for place in _placed(dialect, places, layouts[image], image, told, json_scale)
     ]
     return sorted(found, key=lambda each: (each.start, each.end))
+
+
+def speaks_of_places(answer: str) -> bool:
+    """Whether there is anything in an answer that could be placed in an image."""
+    said = split_thinking(answer)[1]
+    return next(chain(marks(said), objects(said)), None) is not None
 
 
 def to_json(places: Sequence[Grounded]) -> str:
@@ -106,28 +122,60 @@ def to_json(places: Sequence[Grounded]) -> str:
     return json.dumps([each.to_json() for each in places], ensure_ascii=False)
 
 
-def pieces(answer: str, places: Sequence[Grounded]) -> list[tuple[str, tuple[int, ...]]]:
-    """An answer to be shown: (readable text, numbers of the places that it speaks of).
+Draw = Callable[[str, tuple[int, ...]], str]
+"""(words, numbers of the places that they name) -> how they are shown."""
+HELD = {0xE000: "\ufffd", 0xE001: "\ufffd"}
+"""Characters that stand around numbers of phrases for a moment, and what they become elsewhere."""
+PHRASE = re.compile("\ue000(\\d+)\ue001")
 
-    A phrase stands for its marks; a place without one is shown by its numbers. JSON stays.
+
+def with_phrases(answer: str, places: Sequence[Grounded], draw: Draw) -> str:
+    """An answer to be shown, as `markup.readable` makes it, its phrases drawn by `draw`.
+
+    A phrase stands for its marks; a place without one is shown by its numbers. JSON stays as it
+    is, and so do phrases in what readers of Markdown take for code.
     """
-    by_span: dict[tuple[int, int], list[int]] = {}
-    for number, place in enumerate(places):
-        by_span.setdefault((place.start, place.end), []).append(number)
-    found: list[tuple[str, tuple[int, ...]]] = []
+    if not places:
+        return readable(answer)
+    answer = answer.translate(HELD)
+    phrases: list[tuple[str, tuple[int, ...]]] = []
+    held: list[str] = []
     position = 0
-    for (start, end), numbers in sorted(by_span.items()):
-        if start < position:
-            continue  # inside another
-        found.append((readable(answer[position:start]), ()))
-        place = places[numbers[0]]
-        shown = answer[start:end]
-        if not place.dialect.startswith("json"):
-            shown = place.phrase or readable(shown)
-        found.append((shown, tuple(numbers)))
+    for start, end, numbers in _spans(places):
+        named = (places[number].phrase for number in numbers)
+        words = next(filter(None, named), "") or readable(answer[start:end]).strip()
+        held += [answer[position:start], f"\ue000{len(phrases)}\ue001"]
+        phrases.append((words, numbers))
         position = end
-    found.append((readable(answer[position:]), ()))
-    return [(text, numbers) for text, numbers in found if text]
+    shown = readable("".join([*held, answer[position:]]))
+
+    def plain(found: re.Match[str]) -> str:
+        return phrases[int(found[1])][0]
+
+    def drawn(found: re.Match[str]) -> str:
+        return draw(*phrases[int(found[1])])
+
+    pieces, _ = split_code(shown)
+    return "".join(PHRASE.sub(plain if piece.code else drawn, piece.text) for piece in pieces)
+
+
+def in_text(place: Grounded) -> bool:
+    """Whether `with_phrases` draws its phrase: JSON is shown as it stands."""
+    return not place.dialect.startswith("json")
+
+
+def _spans(places: Sequence[Grounded]) -> list[tuple[int, int, tuple[int, ...]]]:
+    """(start, end, numbers of the places there) of phrases, in order, none inside another."""
+    found: list[tuple[int, int, tuple[int, ...]]] = []
+    for number, place in enumerate(places):
+        if not in_text(place):
+            continue
+        if found and place.start < found[-1][1]:
+            start, end, numbers = found[-1]
+            found[-1] = (start, max(end, place.end), (*numbers, number))
+        else:
+            found.append((place.start, place.end, (number,)))
+    return found
 
 
 # ---- which image ----
@@ -148,12 +196,14 @@ def _mentions(answer: str, images: int) -> list[tuple[int, int]]:
     return [(place, image) for place, image in found if 0 <= image < images]
 
 
-def _image_of(place: Raw, mentions: Sequence[tuple[int, int]], images: int) -> tuple[int, bool]:
+def _image_of(
+    place: Raw, mentions: Sequence[tuple[int, int]], images: int, unsaid: int
+) -> tuple[int, bool]:
     """(which image, whether that is said): the one named last before the end of the place."""
     if images == 1:
         return 0, True
     before = bisect_left(mentions, (place.span[1], -1))
-    return (mentions[before - 1][1], True) if before else (0, False)
+    return (mentions[before - 1][1], True) if before else (unsaid, False)
 
 
 # ---- numbers to places ----

@@ -26,16 +26,52 @@ def readable(answer: str) -> str:
     `<ref>cat</ref><box>[[1,2,3,4]]</box>` becomes `cat [1, 2, 3, 4]`. A mark that is not complete
     at the very end, where the model still writes, is left out. Code stays as it is.
     """
+    return without_pictures(without_marks(answer))
+
+
+def without_marks(answer: str) -> str:
+    """As `readable`, but pictures and their addresses stay: for what is no page."""
     pieces, _ = split_code(answer)
-    shown = [piece.text if piece.code else _boxes_readable(piece.text) for piece in pieces]
     if pieces and not pieces[-1].code:
-        shown[-1] = UNFINISHED_MARK.sub("", shown[-1])
-    return without_pictures("".join(shown))
+        pieces[-1] = Piece(UNFINISHED_MARK.sub("", pieces[-1].text), code=False)
+    return "".join(piece.text if piece.code else _boxes_readable(piece.text) for piece in pieces)
+
+
+class PlainText:
+    """`without_marks`, piece by piece, where what was shown can never be taken back.
+
+    Held back is what may still become a mark, or code in which marks stay as they are. All pieces
+    together are `without_marks` of the whole answer; spaces before a mark that is never finished
+    stay.
+    """
+
+    def __init__(self) -> None:
+        self._answer = ""
+        self._shown = 0
+
+    def push(self, text: str) -> str:
+        """What is sure to be shown by now; may be empty."""
+        self._answer += text
+        return self._new(_settled(self._answer))
+
+    def finish(self) -> str:
+        """What was held back."""
+        return self._new(self._answer)
+
+    def _new(self, answer: str) -> str:
+        shown = without_marks(answer)
+        new = shown[self._shown :]
+        self._shown += len(new)
+        return new
 
 
 # ---- boxes, points and shapes ----
 
-NAME_MARKS = re.compile(r"</?ref>|<\|object_ref_(?:start|end)\|>")
+_NAME_MARK = r"</?ref>|<\|object_ref_(?:start|end)\|>"
+NAME_MARKS_AT_END = re.compile(rf"(?:{_NAME_MARK})++\Z")
+NAME_MARKS_AT_START = re.compile(rf"\A(?:{_NAME_MARK})++")
+MOST_OF_NAME_MARKS = 100
+"""Characters that are looked through for the letter before or after a place."""
 PLACE = re.compile(
     r"<(?P<kind>box|quad|point|poly)>(?P<numbers>[^<>]*+)</(?P=kind)>"
     r"|<\|(?P<kind2>box|quad|point)_start\|>(?P<numbers2>[^<>]*+)<\|(?P=kind2)_end\|>"
@@ -44,6 +80,8 @@ PLACE = re.compile(
     r"|(?P<shape>(?:<seg_?\d{1,3}>)++)"
 )
 """Box, quadrangle and point of the dialects in use, and the corner tokens of boxes and shapes."""
+
+MARK = re.compile(rf"{PLACE.pattern}|(?P<of_name>{_NAME_MARK})")
 
 POINT_NUMBER = re.compile(r"\b[xy]\d*\s*=\s*[\"']?\s*(-?\d+(?:\.\d+)?)")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -67,9 +105,9 @@ def is_place_mark(token: str) -> bool:
     return token in _MARKS or CORNER.fullmatch(token) is not None
 
 
-def _beginnings(mark: str) -> str:
+def _beginnings(mark: str, least: int = 0) -> str:
     """A pattern of what a mark begins with; a lone `<` or `<b` may be meant as it stands."""
-    least = 2 if mark.startswith(("<|", "</")) else 3
+    least = least or (2 if mark.startswith(("<|", "</")) else 3)
     return "|".join(re.escape(mark[:end]) for end in range(len(mark) - 1, least - 1, -1))
 
 
@@ -81,17 +119,40 @@ UNFINISHED_MARK = re.compile(
 """A known mark that has only begun, or a place whose closing mark is still to come."""
 
 
+UNSETTLED_MARK = re.compile(
+    rf"(?:{'|'.join(_beginnings(mark, 1) for mark in _MARKS)})\Z|"
+    r"(?:<(?:box|quad|point|poly)>|<\|(?:box|quad|point)_start\|>|<points?\s[^<>]*+>)"
+    r"[^<>]*+(?:<[^<>]*+)?\Z"
+    r"|(?<!\d>)(?:<(?:loc|seg)_?\d{1,4}>)++(?:<[^<>]*+)?\Z"
+)
+"""A place to which more may belong that is still to come."""
+
+
+def _settled(answer: str) -> str:
+    """The answer as far as it reads the same whatever comes next."""
+    start = max(answer.rfind("\n"), answer.rfind("\r")) + 1
+    line = answer[start:]
+    backtick = line.find("`")
+    if backtick >= 0 and (mark := line.find("<", backtick)) >= 0:
+        line = line[:mark]  # it may turn out to stand in code
+    if found := UNSETTLED_MARK.search(line):
+        line = line[: found.start()]
+    return answer[:start] + line
+
+
 def _boxes_readable(text: str) -> str:
-    return PLACE.sub(_place, NAME_MARKS.sub("", text)) if "<" in text else text
+    return MARK.sub(_place, text) if "<" in text else text
 
 
 def _place(found: re.Match[str]) -> str:
     """The numbers of one place, set off from the words around them."""
-    if found["shape"]:
+    if found["shape"] or found["of_name"]:
         return ""
     words = _place_words(found)
-    before = found.string[: found.start()][-1:]
-    after = found.string[found.end() : found.end() + 1]
+    start, end = found.span()
+    before = found.string[max(0, start - MOST_OF_NAME_MARKS) : start]
+    before = NAME_MARKS_AT_END.sub("", before)[-1:]
+    after = NAME_MARKS_AT_START.sub("", found.string[end : end + MOST_OF_NAME_MARKS])[:1]
     space_before = before.isalnum() and not words.startswith(" ")
     return f"{' ' if space_before else ''}{words}{' ' if after.isalnum() else ''}"
 

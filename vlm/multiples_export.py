@@ -10,7 +10,7 @@ import io
 import unicodedata
 from collections.abc import Sequence
 
-from vlm.markup import split_thinking
+from vlm.markup import split_thinking, without_marks
 from vlm.multiples import Card, Multiples, figure
 from vlm.report import end_words, stats_words
 from vlm.strings import error_text, say
@@ -76,7 +76,7 @@ def _row(multiples: Multiples, card: Card) -> list[object]:
         width,
         height,
         card.state,
-        card.answer,
+        without_marks(card.answer),
         error_text(card.error) if card.error else "",
         card.model,
         *(round(value, 3) if isinstance(value, float) else value for value in figures),

@@ -17,6 +17,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from vlm.backend import Event, Finished, Progress, TextDelta, Timings
 from vlm.errors import RequestError
+from vlm.markup import is_place_mark
 
 Emit = Callable[[Event], None]
 POLL_SECONDS = 0.1
@@ -30,10 +31,15 @@ class IncrementalText:
     end of a short window is decoded with and without the new tokens, and the difference is the
     new text. It is held only while it ends in an incomplete character. Source: the incremental
     detokenisation of text-generation-inference and vLLM.
+
+    Special tokens are left out, but for those that mark boxes and points: they are the answer's.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        special = special_tokens(tokenizer)
+        marks = {number for number, token in special.items() if is_place_mark(token)}
+        self._left_out = special.keys() - marks if marks else None
         self._ids: list[int] = []
         self._window = 0  # where the window starts
         self._done = 0  # tokens before this have been turned into text
@@ -56,10 +62,24 @@ class IncrementalText:
         return self._decode(self._ids[self._window :])[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
+        if self._left_out is not None:
+            ids = [number for number in ids if number not in self._left_out]
         text = self._tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            ids,
+            skip_special_tokens=self._left_out is None,
+            clean_up_tokenization_spaces=False,
         )
         return text if isinstance(text, str) else "".join(text)
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Id -> token of what decoding with `skip_special_tokens` leaves out."""
+    added = tokenizer.added_tokens_decoder
+    if tokenizer.is_fast:
+        return {number: token.content for number, token in added.items() if token.special}
+    return {
+        number: str(tokenizer.convert_ids_to_tokens(number)) for number in tokenizer.all_special_ids
+    }
 
 
 class StopTexts:

@@ -14,6 +14,7 @@ from vlm.words.errors import ERRORS
 from vlm.words.inspect import INSPECT
 from vlm.words.models import MODELS
 from vlm.words.page import PAGE
+from vlm.words.places import PLACES
 from vlm.words.terminal import TERMINAL
 from vlm.words.versus import VERSUS
 
@@ -24,6 +25,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     **CHAT,
     **COMPARE,
     **INSPECT,
+    **PLACES,
     **MODELS,
     **VERSUS,
     **TERMINAL,

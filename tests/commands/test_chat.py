@@ -76,6 +76,15 @@ def test_when_it_is_written(streaming, written, run, scripted, monkeypatch):
     assert flushed == written
 
 
+@pytest.mark.parametrize("streaming", [[], ["--no-stream"]])
+def test_boxes_are_shown_as_numbers(streaming, run, scripted):
+    scripted(["<|object_ref_start|>cat<|object_ref_end|><|box_", "start|>(1,2),(3,4)<|box_end|>."])
+    ran = run("chat", "-p", "Where?", *streaming)
+    assert ran.out == "cat [1, 2, 3, 4].\n"
+    scripted(["A cat ", "<box>[[1, 2"])  # stopped half-way
+    assert run("chat", "-p", "Where?", *streaming).out.rstrip() == "A cat"
+
+
 def test_options_and_system_prompt_reach_the_backend(run, scripted):
     backend = scripted()
     options = ["--temperature", "0.5", "--stop", ".", "--stop", "!", "--seed", "7"]

@@ -93,6 +93,21 @@ def test_pieces_are_written_as_they_come(folder, run, scripted, monkeypatch):
     assert flushed[:4] == ["img1.png\n", "A ", "cat.", "\n"]
 
 
+MARKED = ["A <ref>c", "at</ref><box>[[100,", "200,500,600]]</box> sits."]
+
+
+def test_places_are_readable_and_kept_as_numbers(folder, run, scripted, out):
+    scripted(MARKED, ["<think>at <box>[[1,2,3,4]]</box></think>A dog."])
+    ran = run("describe", str(folder), "--out", str(out))
+    assert ran.out.startswith("img1.png\nA cat [100, 200, 500, 600] sits.\n\nimg2.png\n")
+    first, second, _ = rows(out)
+    assert first["answer"] == "".join(MARKED)
+    (place,) = first["places"]
+    assert (place["phrase"], place["coordinates"]) == ("cat", [0.1, 0.2, 0.5, 0.6])
+    assert first["answer"][place["start"] : place["end"]] == "".join(MARKED)[2:-6]
+    assert "places" not in second  # a thought names none
+
+
 def test_folders_in_the_folder(folder, run, scripted):
     (folder / "more").mkdir()
     (folder / "img2.png").rename(folder / "more" / "img2.png")

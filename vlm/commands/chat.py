@@ -13,6 +13,7 @@ from vlm.chat import ChatSession, Turn
 from vlm.commands.pictures import open_source
 from vlm.commands.terminal import INTERRUPTED, NOBODY_READS, interrupt_sets
 from vlm.errors import RequestError, SettingError, VLMError
+from vlm.markup import PlainText
 from vlm.messages import Image
 from vlm.options import GenerationOptions, with_preset
 from vlm.report import end_words, progress_words, stats_words
@@ -186,14 +187,14 @@ def _answer(
     """Prints one answer; Ctrl-C stops it and keeps the program. Returns why it ended."""
     language, streams = terminal_language(settings), not arguments.no_stream
     cancel = threading.Event()
-    pieces: list[str] = []
+    text, pieces = PlainText(), list[str]()
     finished: Finished | None = None
     try:
         with interrupt_sets(cancel):
             for event in ask(options, cancel):
                 if isinstance(event, TextDelta):
-                    pieces.append(event.text)
-                    print(event.text if streams else "", end="", flush=True)
+                    pieces.append(text.push(event.text))
+                    print(pieces[-1] if streams else "", end="", flush=True)
                 elif isinstance(event, Progress):
                     print(progress_words(event, language), file=sys.stderr)
                 else:
@@ -201,10 +202,10 @@ def _answer(
     finally:
         cancel.set()  # it may still run where nobody reads what is printed
         if streams and pieces:
-            print(flush=True)  # ends the line, also of an answer that broke off
+            print(text.finish(), flush=True)  # ends the line, also of an answer that broke off
     assert finished is not None  # a session raises where there is no end
     if not streams:
-        print("".join(pieces), flush=True)
+        print("".join([*pieces, text.finish()]), flush=True)
     for note in (end_words(finished, language), stats_words(finished, language)):
         print(note, end="\n" if note else "", file=sys.stderr)
     return finished.reason

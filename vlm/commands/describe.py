@@ -27,6 +27,8 @@ from vlm.commands.answers import AnswerFile, Group, digest
 from vlm.commands.pictures import Picture, open_source, pictures_in
 from vlm.commands.terminal import INTERRUPTED, NOBODY_READS, Meter, interrupt_sets
 from vlm.errors import ImageError, RequestError, VLMError
+from vlm.grounding import grounded, speaks_of_places
+from vlm.markup import PlainText
 from vlm.messages import Image, system_messages
 from vlm.report import MODEL_SETTINGS
 from vlm.settings import Parser, Settings, generation_options, terminal_language
@@ -215,6 +217,7 @@ class _Run:
             usage = finished.usage
             result = {
                 "answer": answer,
+                **self._places(backend, answer, images),
                 "reason": finished.reason,
                 "prompt_tokens": usage.prompt_tokens,
                 "image_tokens": usage.image_tokens,
@@ -222,6 +225,15 @@ class _Run:
                 "seconds": round(time.perf_counter() - began, 3),
             }
             self._answers.add(group, result)
+
+    def _places(
+        self, backend: Backend, answer: str, images: Sequence[Image]
+    ) -> dict[str, list[dict[str, object]]]:
+        """The boxes and points that an answer names; nothing where it names none."""
+        if not speaks_of_places(answer):
+            return {}
+        layouts = [backend.image_layout(image, self._options) for image in images]
+        return {"places": [place.to_json() for place in grounded(answer, layouts)]}
 
     def _stream(
         self, backend: Backend, group: Group, images: Sequence[Image], cancel: threading.Event
@@ -238,16 +250,16 @@ class _Run:
             backend, system_prompt=self._system_prompt, max_images=self._settings.max_images
         )
         pieces: list[str] = []
-        finished: Finished | None = None
+        shown, finished = PlainText(), None
         try:
             for event in session.send(self._prompt, images, self._options, cancel):
                 if isinstance(event, TextDelta):
                     pieces.append(event.text)
-                    print(event.text, end="", flush=True)
+                    print(shown.push(event.text), end="", flush=True)
                 elif isinstance(event, Finished):
                     finished = event
         finally:
-            print(flush=True)  # ends the line, also of an answer that broke off
+            print(shown.finish(), flush=True)  # ends the line, also of an answer that broke off
         assert finished is not None  # a session raises where there is no end
         return "".join(pieces), finished
 

@@ -10,6 +10,7 @@ from vlm.backend import TextDelta
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
 from vlm.images import open_image
+from vlm.markup import without_marks
 from vlm.options import GenerationOptions
 from vlm.ui.context import Context
 from vlm.wire import messages_from_json
@@ -23,7 +24,7 @@ def serve(context: Context) -> None:
         history: list[dict[str, Any]] | None = None,
         settings: dict[str, Any] | None = None,
     ) -> Iterator[str]:
-        """Answers one message; yields the text so far.
+        """Answers one message; yields the text so far, boxes and points as numbers.
 
         Args:
             message: {"text": ..., "files": [...]}.
@@ -45,8 +46,8 @@ def serve(context: Context) -> None:
             for event in session.send(message.get("text") or "", images, given, cancel):
                 if isinstance(event, TextDelta):
                     text += event.text
-                    yield text
-            yield text
+                    yield without_marks(text)
+            yield without_marks(text)
         except VLMError as error:
             raise gr.Error(str(error), print_exception=False) from error
         finally:

@@ -3,6 +3,7 @@
 In: a `Visit`. Out: updates of components. Nothing here changes a conversation.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,7 +13,7 @@ from vlm.messages import Message
 from vlm.options import GenerationOptions
 from vlm.report import reproduce_command
 from vlm.strings import say
-from vlm.ui import chat_view
+from vlm.ui import chat_view, places_view
 from vlm.ui.chat_parts import Parts
 from vlm.ui.composer import Composer
 from vlm.ui.context import Context, Draft, Updates, Visit
@@ -38,6 +39,13 @@ class Display:
         """A question that is being asked, as the Chatbot takes it."""
         layouts = self._layouts(draft.visit)
         return chat_view.question(message, options, draft.visit, draft.language, layouts)
+
+    def ground(
+        self, questions: Sequence[Message], options: GenerationOptions, draft: Draft
+    ) -> chat_view.Ground | None:
+        """What finds places in the answer to the last question; None where there can be none."""
+        seen = places_view.subject(questions, options, self._layouts(draft.visit))
+        return seen.places if seen else None
 
     def _layouts(self, visit: Visit) -> chat_view.Layouts:
         return lambda image, options: self.context.image_layout(visit, image, options)

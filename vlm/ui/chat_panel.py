@@ -220,11 +220,12 @@ class ChatPanel:
                 images.append(visit.open(path, self.context.settings.image_limits))
             session.system_prompt = system_prompt
             events = session.send(draft.text, images, options, visit.cancel, at=at)
-            shown = [
-                *said,
-                *self.display.question(user_message(draft.text, images), options, draft),
-            ]
-            yield from self._stream(draft, session, shown, chat_view.replies(events, language))
+            asked = user_message(draft.text, images)
+            before = [turn.question for turn in session.turns[:at]]
+            ground = self.display.ground([*before, asked], options, draft)
+            shown = [*said, *self.display.question(asked, options, draft)]
+            replies = chat_view.replies(events, language, ground=ground)
+            yield from self._stream(draft, session, shown, replies)
         ended: Updates = {}
         if visit.session is session and session.revision == kept:  # stopped before the first word
             ended = {self.parts.box: gr.update(value=_with_typed(draft), submit_btn=True)}
@@ -251,11 +252,14 @@ class ChatPanel:
             session.system_prompt = system_prompt
             events = session.retry(index, options, visit.cancel)
             # Empty where there is no such turn: the session will say so.
-            asked = session.turns[index : index + 1]
-            question = self.display.question(asked[0].question, options, draft) if asked else []
+            asked = [turn.question for turn in session.turns[: index + 1]]
+            there = 0 <= index < len(asked)
+            question = self.display.question(asked[index], options, draft) if there else []
             shown = [*self.display.rows(visit, language, index), *question]
             yield {**self.display.begun(), self.parts.chat: shown}
-            yield from self._stream(draft, session, shown, chat_view.replies(events, language))
+            ground = self.display.ground(asked, options, draft)
+            replies = chat_view.replies(events, language, ground=ground)
+            yield from self._stream(draft, session, shown, replies)
         yield self._ended(draft)
 
     def go_on(self, draft: Draft, facts: Facts) -> Iterator[Updates]:
@@ -264,9 +268,12 @@ class ChatPanel:
         session = visit.session
         with visit.answering():
             shown = self.display.rows(visit, language)[:-1]
-            answer = session.turns[-1].answer if session.turns else ""
+            turns = session.turns
+            answer = turns[-1].answer if turns else ""
             yield {**self.display.begun()}
-            replies = chat_view.replies(session.go_on(visit.cancel), language, answer)
+            asked = [turn.question for turn in turns]
+            ground = self.display.ground(asked, turns[-1].options, draft) if turns else None
+            replies = chat_view.replies(session.go_on(visit.cancel), language, answer, ground)
             yield from self._stream(draft, session, shown, replies)
         yield self._ended(draft)
 

@@ -12,16 +12,20 @@ import gradio as gr
 from vlm.backend import Event, Finished, ImageLayout, Progress, TextDelta
 from vlm.chat import ChatSession, Turn
 from vlm.errors import VLMError
-from vlm.markup import readable, split_thinking, without_pictures
+from vlm.grounding import Grounded
+from vlm.markup import readable, split_thinking, without_marks, without_pictures
 from vlm.messages import Image, Message, images_of
 from vlm.options import GenerationOptions
 from vlm.report import Figure, context_words, end_words, figures, progress_words
 from vlm.strings import error_text, say
+from vlm.ui import places_view
 from vlm.ui.context import Visit, action_button, copy_button, send_button
 from vlm.ui.drawer import problem_words
 
 Row = dict[str, Any]
-Layouts = Callable[[Image, GenerationOptions], ImageLayout | None]
+Layouts = places_view.Layouts
+Ground = Callable[[str], Sequence[Grounded]]
+"""An answer, also an unfinished one -> the places that it speaks of."""
 
 NEARLY_FULL = 0.85
 
@@ -34,8 +38,10 @@ def rows(visit: Visit, language: str, layouts: Layouts, upto: int | None = None)
         if content:
             content[0]["content"] += _question_bar(session, index, language)
             drawn += content
-        row = reply(turn.answer, turn.finished, language)
-        row["content"] = [row["content"], _answer_bar(session, index, turn, language)]
+        turn, seen, places = places_view.of_turn(visit, index, layouts)
+        row = reply(turn.answer, turn.finished, language, places, str(index))
+        below = places_view.figures(visit, places, seen, str(index), language)
+        row["content"] = [row["content"], _answer_bar(session, index, turn, language, below)]
         drawn.append(row)
     return drawn
 
@@ -95,17 +101,20 @@ def inspect_button(number: int, image: Image, language: str) -> str:
     return send_button("inspect", [image], say("inspect.send", language), label)
 
 
-def replies(events: Iterator[Event], language: str, begun: str = "") -> Iterator[Row]:
+def replies(
+    events: Iterator[Event], language: str, begun: str = "", ground: Ground | None = None
+) -> Iterator[Row]:
     """The answer as it grows: what is happening, then the text so far. `begun` came before."""
     answer = begun
     for event in events:
         if isinstance(event, TextDelta):
             answer += event.text
-            yield reply(answer, None, language)
+            yield reply(answer, None, language, ground(answer) if ground else ())
         elif isinstance(event, Progress) and answer == begun:
             row = pending(progress_words(event, language))
             if begun:
-                row["content"] = f"{_drawn(begun, False, language)}\n\n{row['content']}"
+                places = ground(begun) if ground else ()
+                row["content"] = f"{_drawn(begun, False, language, places)}\n\n{row['content']}"
             yield row
 
 
@@ -114,9 +123,20 @@ def pending(words: str) -> Row:
     return {"role": "assistant", "content": f'<span class="pending">{html.escape(words)}</span>'}
 
 
-def reply(answer: str, finished: Finished | None, language: str) -> Row:
-    """An answer: thoughts folded, boxes readable, pictures it names never fetched."""
-    drawn = _drawn(answer, finished is not None, language)
+def reply(
+    answer: str,
+    finished: Finished | None,
+    language: str,
+    places: Sequence[Grounded] = (),
+    key: str = "now",
+) -> Row:
+    """An answer: thoughts folded, phrases of places as buttons, pictures it names never fetched.
+
+    Args:
+        places: that it speaks of.
+        key: what its places are named after.
+    """
+    drawn = _drawn(answer, finished is not None, language, places, key)
     end = end_words(finished, language) if finished else ""
     if finished and not answer.strip():
         end = say("answer.empty", language)
@@ -124,15 +144,18 @@ def reply(answer: str, finished: Finished | None, language: str) -> Row:
     return {"role": "assistant", "content": f"{drawn}\n\n{note}" if note else drawn}
 
 
-def _drawn(answer: str, complete: bool, language: str) -> str:
+def _drawn(
+    answer: str, complete: bool, language: str, places: Sequence[Grounded] = (), key: str = "now"
+) -> str:
     thoughts, said = split_thinking(answer)
+    shown = places_view.phrases(said, places, key, len(answer) - len(said))
     if not thoughts:
-        return readable(said)
+        return shown
     title = say("answer.thoughts" if complete or said else "answer.thinking", language)
     if thoughts.count("```") % 2:  # code that is left open would swallow the answer
         thoughts += "\n```"
     folded = f"<details><summary>{html.escape(title)}</summary>\n\n{readable(thoughts)}\n\n"
-    return f"{folded}</details>\n\n{readable(said)}"
+    return f"{folded}</details>\n\n{shown}"
 
 
 def _html(markup: str) -> gr.HTML:
@@ -161,8 +184,10 @@ def compare_button(images: Sequence[Image], language: str) -> str:
     return send_button("compare", images, say("pair.send", language), label)
 
 
-def _answer_bar(session: ChatSession, index: int, turn: Turn, language: str) -> gr.HTML:
-    """Versions, copy and retry under an answer."""
+def _answer_bar(
+    session: ChatSession, index: int, turn: Turn, language: str, above: str = ""
+) -> gr.HTML:
+    """Versions, copy and retry under an answer, and what stands above them."""
     number, count = session.versions(index)
     parts = []
     if count > 1:
@@ -173,12 +198,13 @@ def _answer_bar(session: ChatSession, index: int, turn: Turn, language: str) -> 
             _version("turn.next", "›", index, number % count + 1, language),
         ]
     copied = say("button.copied", language)
-    parts.append(copy_button(split_thinking(turn.answer)[1], say("button.copy", language), copied))
+    plain = without_marks(split_thinking(turn.answer)[1])
+    parts.append(copy_button(plain, say("button.copy", language), copied))
     parts.append(look_button(session, index, language))
     if index < len(session.turns) - 1:
         label = say("turn.retry", language, number=index + 1)
         parts.append(action_button("retry", say("button.retry", language), label, turn=index))
-    return _html(f'<div class="bar">{"".join(parts)}</div>')
+    return _html(f'{above}<div class="bar">{"".join(parts)}</div>')
 
 
 def look_button(session: ChatSession, index: int, language: str) -> str:

@@ -20,6 +20,7 @@ from vlm.messages import Image, Message
 from vlm.settings import Settings
 from vlm.strings import error_text, say
 from vlm.ui import chat_view
+from vlm.ui.answered import Sent
 from vlm.ui.chat_parts import Parts
 from vlm.ui.chat_view import compare_button, image_words
 from vlm.ui.context import QUIET, Context, Draft, Updates, Visit, action_button, escaped
@@ -71,6 +72,8 @@ class Composer:
             parts.drawer.problem,
         ]
         filled = [parts.box, parts.webcam, *around]
+        arrived = self.context.tab.select(self.put_sent, inputs, filled, **QUIET)
+        arrived.then(None, js="() => window.diptych.region.arrived()")
         parts.fetched.change(self.put_fetched, [parts.fetched, *inputs], filled, **QUIET)
         parts.webcam.change(self.add_photo, [parts.webcam, *inputs], filled, **QUIET)
         gr.on(
@@ -220,6 +223,16 @@ class Composer:
         address, path, _ = fetched
         draft = Draft(value or {}, visit, language, controls)
         return self._box(draft, without(draft.text, address), [*draft.files, path])
+
+    def put_sent(
+        self, value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
+    ) -> Updates:
+        """Images that another tab has sent here into the box, after those in it."""
+        images = visit.sent.pop("chat", Sent()).images if visit is not None else ()
+        if visit is None or not images:
+            return gr.skip()
+        draft = Draft(value or {}, visit, language, controls)
+        return self._box(draft, draft.text, [*draft.files, *map(visit.hand, images)])
 
     def leave_address(self, draft: Draft, facts: dict[str, str]) -> Iterator[Updates]:
         """The address stays text."""

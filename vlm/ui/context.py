@@ -17,6 +17,7 @@ from gradio.utils import get_upload_folder
 from vlm.backend import ImageLayout
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
+from vlm.grounding import Grounded
 from vlm.images import ImageLimits, open_image, preview
 from vlm.messages import Image
 from vlm.model_slot import ModelSlot
@@ -99,6 +100,7 @@ class Visit:
         drawn: what the strip of attached images was drawn for last.
         rooms: what other tabs keep, by their names.
         sent: what is on its way from one tab to another, by the name of the tab it goes to.
+        grounded: places in answers, by the `id` of the turn, with the turn.
     """
 
     session: ChatSession
@@ -114,6 +116,7 @@ class Visit:
     drawn: object = None
     rooms: dict[str, Room] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
+    grounded: dict[int, tuple[object, tuple[Grounded, ...]]] = field(default_factory=dict)
     _opened: dict[str, Image] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     folder: Path = field(default_factory=lambda: Path(get_upload_folder()) / secrets.token_hex(20))
@@ -151,6 +154,7 @@ class Visit:
         self.cancel.set()
         self.before, self.session, self.editing = self.session, session, None
         self.set_aside = {}
+        self.grounded.clear()
 
     def open(self, path: str, limits: ImageLimits) -> Image:
         """The picture in a file of this visit, decoded once. Raises ImageError."""
@@ -224,6 +228,7 @@ class Visit:
         self._previews.clear()
         self.layouts.clear()
         self.sent.clear()
+        self.grounded.clear()
 
 
 Updates = dict[Any, Any]

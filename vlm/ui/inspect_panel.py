@@ -23,7 +23,7 @@ from vlm.messages import Image, user_message
 from vlm.options import GenerationOptions
 from vlm.report import progress_words
 from vlm.strings import error_text, say
-from vlm.ui import answer_view, inspect_api, inspect_view
+from vlm.ui import answer_view, inspect_api, inspect_view, region
 from vlm.ui.answered import Answered, Sent
 from vlm.ui.chat_view import card
 from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped, holder
@@ -184,6 +184,7 @@ class InspectPanel:
         parts.cancel.click(self.cancel, [context.visit], None, **QUIET)
         parts.model.input(self.choose_model, inputs, shown, **RUNNING)
         parts.channel.click(self.hear, inputs, shown, **RUNNING)
+        region.connect(context, parts.channel, parts.notice)
         self.answers.connect(inputs, context.tab.select(self.arrive, inputs, shown, **QUIET))
         context.refreshers.append((self.redraw, inputs, shown))
 

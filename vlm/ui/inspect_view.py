@@ -16,6 +16,7 @@ from vlm.messages import Image, Pixels
 from vlm.report import byte_words
 from vlm.stage_pictures import figure_picture, numbers, picture
 from vlm.strings import TABLE, say
+from vlm.ui import region
 from vlm.ui.context import escaped
 
 SIDE = 768
@@ -64,8 +65,9 @@ def photo(
         language: of the page.
     """
     shown = f'<img src="{address(preview(image, SIDE), photo=True)}" alt="{escaped(image.name)}">'
+    cutting = region.tools(image, language)
     if layout is None:
-        return f'<div class="seen"><div class="picture">{shown}</div></div>'
+        return f'<div class="seen"><div class="picture">{shown}</div>{cutting}</div>'
     where = {span.tile: span for span in spans}
     tiles = [
         _tile(number, tile, layout, where.get(number), language)
@@ -75,7 +77,7 @@ def photo(
     thumbnail = _thumbnail(image, layout, where.get(0), language) if layout.thumbnail else ""
     facts = "".join(f"<li>{escaped(each)}</li>" for each in _facts(layout, language))
     return (
-        f'<div class="seen"><div class="picture">{shown}{"".join(tiles)}</div>{thumbnail}'
+        f'<div class="seen"><div class="picture">{shown}{"".join(tiles)}</div>{cutting}{thumbnail}'
         f'<ul class="facts">{facts}</ul></div>'
     )
 

@@ -16,7 +16,7 @@ HEAD = """
 <meta name="referrer" content="no-referrer">
 """
 
-SCRIPTS = ("page.js", "compare.js", "inspect.js")
+SCRIPTS = ("page.js", "compare.js", "inspect.js", "places.js", "region.js")
 """Files in assets, in the order in which they run."""
 
 

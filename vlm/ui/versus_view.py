@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from vlm import families
-from vlm.markup import readable, split_thinking
+from vlm.markup import readable, split_thinking, without_marks
 from vlm.report import Figure, byte_words, figures, progress_words
 from vlm.strings import error_text, say
 from vlm.ui import models_view
@@ -37,7 +37,7 @@ def frames(comparison: Comparison, language: str, loading_seconds: float = 0.0) 
 
 def _differences(comparison: Comparison) -> list[list[Run]]:
     """What each side says, its own words apart once both are there."""
-    said = [split_thinking(frame.answer)[1] for frame in comparison.frames]
+    said = [without_marks(split_thinking(frame.answer)[1]) for frame in comparison.frames]
     if not comparison.complete:
         return [[Run("same", text)] for text in said]
     runs = word_difference(*said)

@@ -695,6 +695,21 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "One too many: a message takes {limit} images. Remove it, or ask in turns.",
         "超出数量：一条消息最多 {limit} 张图片。请移除，或分几次提问。",
     ),
+    "error.region_wrong": (
+        "{got} is no part of the photo; four shares of it between 0 and 1 are expected: left, top, "
+        "right, bottom. Draw the region anew.",
+        "{got} 不是照片中的区域；应为 0 到 1 之间的四个比例：左、上、右、下。请重新框选。",
+    ),
+    "error.region_small": (
+        "The region has {width} × {height} pixels of the photo, too few to show anything; at least "
+        "{least} on each side are needed. Draw a larger one.",
+        "此区域在照片中只有 {width} × {height} 像素，看不出内容；每边至少需要 {least} 像素。"
+        "请框大一些。",
+    ),
+    "error.region_without_photo": (
+        "The photo of this region is no longer here. Choose it again, then mark the region.",
+        "此区域所属的照片已不在。请重新选择照片，再框选区域。",
+    ),
     "error.too_many_images": (
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
