@@ -610,6 +610,16 @@ def test_one_picture_joins_those_that_are_there(serve, open_tab):
     expect(viewer(tab).locator(".pane.one .tag.right")).to_have_text("2 · after.png")
 
 
+def test_pictures_of_compare_go_into_the_box_of_the_chat(seeing, open_tab):
+    tab = open_tab(seeing("A cup.").address)
+    compare(tab)
+    tab.find("#compare .pictures").get_by_role("button", name="Ask in Chat").press("Enter")
+    expect(tab.find("#token-chip figure")).to_have_count(2)
+    expect(tab.box).to_be_visible()
+    tab.ask("Which is full?")
+    expect(tab.answers.last).to_contain_text("A cup.")
+
+
 def test_escape_in_compare_leaves_the_answer_of_the_chat_alone(serve, open_tab):
     gate = threading.Event()
     served = serve("Slow ", gate, "answer.")

@@ -29,11 +29,11 @@ from vlm.ui.context import (
     Draft,
     Updates,
     Visit,
-    connect_sending,
     escaped,
 )
 from vlm.ui.memory_ways import MemoryWays, inner
 from vlm.ui.safely import gone_card
+from vlm.ui.sending import connect_sending
 from vlm.ui.transfer import Transfer, way_back
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,9 @@ from vlm.options import GenerationOptions
 from vlm.report import Figure, context_words, end_words, figures, progress_words
 from vlm.strings import error_text, say
 from vlm.ui import places_view
-from vlm.ui.context import Visit, action_button, copy_button, send_button
+from vlm.ui.context import Visit, action_button, copy_button
 from vlm.ui.drawer import problem_words
+from vlm.ui.sending import send_button
 
 Row = dict[str, Any]
 Layouts = places_view.Layouts

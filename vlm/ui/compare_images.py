@@ -26,9 +26,9 @@ from vlm.ui.context import (
     Updates,
     Visit,
     action_button,
-    connect_sending,
 )
 from vlm.ui.safely import safely
+from vlm.ui.sending import connect_sending
 
 Facts = dict[str, str]
 TAB = "compare"

@@ -14,6 +14,7 @@ from vlm.images import thumbnail
 from vlm.messages import Image
 from vlm.strings import error_text, say
 from vlm.ui.context import action_button, escaped
+from vlm.ui.sending import send_button
 
 if TYPE_CHECKING:
     from vlm.compare import Comparison, Region
@@ -71,7 +72,10 @@ def strip(images: Sequence[Image], pair: tuple[int, int], language: str) -> str:
         for number, image in enumerate(images, 1)
     ]
     label = escaped(say("pair.images", language))
-    return f'<div class="pictures" role="group" aria-label="{label}">{"".join(cards)}</div>'
+    to_chat = send_button("chat", images, say("pair.to_chat", language))
+    return (
+        f'<div class="pictures" role="group" aria-label="{label}">{"".join(cards)}{to_chat}</div>'
+    )
 
 
 def _card(number: int, image: Image, pair: tuple[int, int] | None, language: str) -> str:

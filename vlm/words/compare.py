@@ -181,6 +181,7 @@ COMPARE: Mapping[str, tuple[str, str]] = {
     # ---- between tabs ----
     "pair.send": ("Compare", "比较"),
     "pair.send.label": ("Compare these pictures", "比较这些图片"),
+    "pair.to_chat": ("Ask in Chat", "去聊天中提问"),
     "pair.send.one": ("Take this picture to Compare", "将这张图片送去比较"),
     "pair.too_many": (
         "{got} pictures are too many: at most {limit} are compared. The first {limit} are here.",
