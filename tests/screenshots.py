@@ -102,6 +102,16 @@ def inspect(page: Page) -> None:
     page.evaluate("scrollTo(0, 0)")
 
 
+def looked(page: Page) -> None:
+    """An answer from Chat: where the model looked for a word, and what else it could have said."""
+    attach(page, "astronaut")
+    ask(page, "Describe the image.")
+    page.get_by_role("button", name="Where did it look", exact=False).click()
+    page.locator(".looked[data-state=explained]").wait_for()
+    page.locator(".looked .word").nth(4).click()
+    page.evaluate("document.querySelector('.looked').scrollIntoView()")
+
+
 def models(page: Page) -> None:
     """What is loaded, and what each model of the list would take in 4 bits."""
     page.locator("#model-status .status").click()
@@ -150,6 +160,7 @@ PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, object]]] = {
     "failure": (failure, {"viewport": DESKTOP, "locale": "en-US"}),
     "compare": (compare, {"viewport": DESKTOP, "locale": "en-US"}),
     "inspect": (inspect, {"viewport": DESKTOP, "locale": "en-US"}),
+    "looked": (looked, {"viewport": DESKTOP, "locale": "en-US"}),
     "models": (models, {"viewport": DESKTOP, "locale": "en-US"}),
     "grid": (grid, {"viewport": DESKTOP, "locale": "en-US"}),
     "models-compared": (models_compared, {"viewport": DESKTOP, "locale": "en-US"}),

@@ -12,12 +12,12 @@ from numpy import ndarray
 
 from vlm.explain import WordMaps, words
 from vlm.explanation import ExplainMethod, Explanation, TokenChance
+from vlm.images import thumbnail
 from vlm.messages import Image
 from vlm.occlusion import patch_tile
 from vlm.report import progress_words
 from vlm.strings import error_text, say
 from vlm.ui.answered import Answered
-from vlm.ui.composer import thumbnail
 from vlm.ui.context import action_button, escaped
 
 SIDE = 768
