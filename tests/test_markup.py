@@ -7,10 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from vlm.code_spans import split_code
 from vlm.markup import (
     PlainText,
     readable,
-    split_code,
     split_thinking,
     without_marks,
     without_pictures,

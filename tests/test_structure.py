@@ -20,6 +20,7 @@ ORDER = (
     "messages",
     "images",
     "fetch",
+    "code_spans",
     "markup",
     "words",
     "strings",

@@ -30,7 +30,8 @@ from itertools import chain
 from typing import Literal
 
 from vlm.backend import ImageLayout
-from vlm.markup import readable, split_code, split_thinking
+from vlm.code_spans import split_code
+from vlm.markup import readable, split_thinking
 from vlm.places import MOST_PLACES, Dialect, Raw, marks, objects
 
 Scale = Literal["share", "thousand", "pixels"]

@@ -6,7 +6,9 @@ fetching anything. No page and no model here. Every pattern takes time in propor
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+
+from vlm.code_spans import LINE, CodeSplitter, Piece, split_code
 
 THINKING = re.compile(r"\A\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
 
@@ -31,10 +33,18 @@ def readable(answer: str) -> str:
 
 def without_marks(answer: str) -> str:
     """As `readable`, but pictures and their addresses stay: for what is no page."""
-    pieces, _ = split_code(answer)
-    if pieces and not pieces[-1].code:
-        pieces[-1] = Piece(UNFINISHED_MARK.sub("", pieces[-1].text), code=False)
-    return "".join(piece.text if piece.code else _boxes_readable(piece.text) for piece in pieces)
+    return _marks_read(split_code(answer)[0], at_end=True)
+
+
+def _marks_read(pieces: Sequence[Piece], *, at_end: bool) -> str:
+    """Pieces of an answer as they read; at its end a mark that has only begun is left out."""
+    texts = [piece.text for piece in pieces]
+    if at_end and pieces and not pieces[-1].code:
+        texts[-1] = UNFINISHED_MARK.sub("", texts[-1])
+    return "".join(
+        text if piece.code else _boxes_readable(text)
+        for piece, text in zip(pieces, texts, strict=True)
+    )
 
 
 class PlainText:
@@ -42,25 +52,40 @@ class PlainText:
 
     Held back is what may still become a mark, or code in which marks stay as they are. All pieces
     together are `without_marks` of the whole answer; spaces before a mark that is never finished
-    stay.
+    stay. Of lines before the last only an open block of code matters, so they are not kept.
     """
 
     def __init__(self) -> None:
-        self._answer = ""
-        self._shown = 0
+        self._splitter = CodeSplitter()
+        self._line = ""  # the last one, ended or not
+        self._shown = 0  # characters of it, as it reads
 
     def push(self, text: str) -> str:
         """What is sure to be shown by now; may be empty."""
-        self._answer += text
-        return self._new(_settled(self._answer))
+        *ended, self._line = LINE.findall(self._line + text) or [""]
+        new = "".join(map(self._ended, ended))
+        return new + self._new(_settled(self._line))
 
     def finish(self) -> str:
         """What was held back."""
-        return self._new(self._answer)
+        return self._new(self._line)
 
-    def _new(self, answer: str) -> str:
-        shown = without_marks(answer)
-        new = shown[self._shown :]
+    def _ended(self, line: str) -> str:
+        """The rest of a line after which another has begun."""
+        self._splitter.pieces = []
+        self._splitter.take(line)
+        new = _marks_read(self._splitter.pieces, at_end=False)[self._shown :]
+        self._shown = 0
+        return new
+
+    def _new(self, line: str) -> str:
+        """What the last line has more than it had before."""
+        if "<" in line:
+            splitter = copy(self._splitter)
+            splitter.pieces = []
+            splitter.take(line)
+            line = _marks_read(splitter.pieces, at_end=True)
+        new = line[self._shown :]
         self._shown += len(new)
         return new
 
@@ -176,118 +201,6 @@ def _groups(numbers: Sequence[str], size: int) -> str:
         size = len(numbers)
     groups = (numbers[start : start + size] for start in range(0, len(numbers), size or 1))
     return ", ".join(f"[{', '.join(group)}]" for group in groups)
-
-
-# ---- code ----
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of an answer, code or not."""
-
-    text: str
-    code: bool
-
-
-LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n)|[^\r\n]++")
-FENCE = re.compile(
-    r"(?P<before>[\s>*+\-.)\d]*+)(?P<fence>`{3,}+(?=[^`]*+$)|~{3,}+)(?P<language>.*+)", re.DOTALL
-)
-BACKTICKS = re.compile(r"`++")
-UNSURE_ANYWHERE = re.compile(r"\]:|[$]|\\[(\[b]|[\0\v\f\x85\u2028\u2029]")
-"""Definitions and formulas may be looked for before code is; some ends of lines are no such."""
-
-UNSURE_BLOCKS = re.compile(r"<[a-zA-Z/!?]|\\")
-"""Outside code: after HTML and escapes, readers differ on what is code."""
-
-UNSURE_LINES = re.compile(r"\]\(|://|www\.|~")
-"""Outside code: addresses and struck text may swallow the marks of code in a line."""
-
-
-def split_code(text: str) -> tuple[list[Piece], bool]:
-    """(the pieces of a text, whether every reader of Markdown takes the same ones for code).
-
-    Readers differ on many odd texts. Whatever must not be shown outside code may stay in it only
-    where they cannot differ.
-    """
-    splitter = _CodeSplitter()
-    for line in LINE.findall(text):
-        splitter.take(line)
-    prose = "".join(piece.text for piece in splitter.pieces if not piece.code)
-    sure = splitter.sure and not UNSURE_ANYWHERE.search(text) and not UNSURE_BLOCKS.search(prose)
-    if sure and splitter.in_lines:
-        sure = not UNSURE_LINES.search(prose)
-    return splitter.pieces, sure
-
-
-class _CodeSplitter:
-    """Takes a text line by line: fenced blocks, and code within a line."""
-
-    def __init__(self) -> None:
-        self.pieces: list[Piece] = []
-        self.sure = True
-        self.in_lines = False
-        self._open: re.Match[str] | None = None
-
-    def take(self, line: str) -> None:
-        bare = line.rstrip("\r\n")
-        if self._open:
-            self._in_fence(line, bare, self._open)
-        elif found := FENCE.match(bare):
-            self._open = found
-            # Within a list or a quote, readers differ on where the block ends.
-            self.sure = self.sure and found["before"] in ("", " ", "  ", "   ")
-            self.sure = self.sure and not re.search(r"[^\w#+. -]", found["language"])
-            self.pieces.append(Piece(line, code=True))
-        else:
-            self._in_prose(line)
-
-    def _in_fence(self, line: str, bare: str, opened: re.Match[str]) -> None:
-        self.pieces.append(Piece(line, code=True))
-        indent, fence = opened["before"], opened["fence"]
-        stripped = bare.strip(" \t>")
-        if bare.strip() and not bare.startswith(indent):
-            self.sure = False
-        if len(stripped) >= len(fence) and not stripped.strip("`~"):
-            ends = not stripped.strip(fence[0])
-            # Exactly as it was opened; anything else ends it for some readers only.
-            self.sure = self.sure and ends and bare.rstrip(" ") == indent + stripped
-            self._open = None if ends else opened
-
-    def _in_prose(self, line: str) -> None:
-        """Code within one line: from a run of backticks to the next run of the same length."""
-        runs = [found.span() for found in BACKTICKS.finditer(line)]
-        lengths = [end - start for start, end in runs]
-        position = 0
-        for number, partner in _pairs(lengths):
-            code = line[runs[number][0] : runs[partner][1]]
-            self.pieces.append(Piece(line[position : runs[number][0]], code=False))
-            self.pieces.append(Piece(code, code=True))
-            self.sure = self.sure and not re.search(r"[|*_~]", code)
-            position = runs[partner][1]
-        self.pieces.append(Piece(line[position:], code=False))
-        if runs:
-            self.in_lines = True
-            # Some readers take two backticks for code without content.
-            self.sure = self.sure and set(lengths) == {1} and len(runs) % 2 == 0
-
-
-def _pairs(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Which runs of backticks open and close code, from left to right."""
-    partners: list[int | None] = []
-    latest: dict[int, int] = {}
-    for number in range(len(lengths) - 1, -1, -1):
-        partners.append(latest.get(lengths[number]))
-        latest[lengths[number]] = number
-    partners.reverse()
-    pairs: list[tuple[int, int]] = []
-    number = 0
-    while number < len(partners):
-        partner = partners[number]
-        if partner is not None:
-            pairs.append((number, partner))
-        number = number + 1 if partner is None else partner + 1
-    return pairs
 
 
 # ---- pictures ----

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vlm.markup import IN_GROUP, NUMBER, PLACE, POINT_NUMBER, split_code
+from vlm.code_spans import split_code
+from vlm.markup import IN_GROUP, NUMBER, PLACE, POINT_NUMBER
 
 Dialect = Literal["tags", "tokens", "locations", "attributes", "json", "json_yx"]
 
