@@ -38,6 +38,9 @@ def test_what_is_not_seen_is_darker():
     found = compare(first, made_image(PHOTO.crop((0, 0, 400, 400))))
     grey, whole = (numpy.asarray(heat_map(first, each)) for each in (found, compare(first, first)))
     assert grey[:, 500:].mean() < 0.5 * whole[:, 500:].mean()
+    hot = numpy.asarray(heat_map(first, found, numpy.ones_like(found.difference))).astype(int)
+    assert numpy.ptp(hot[50:350, 100:300], axis=-1).min() > 60
+    assert numpy.ptp(hot[:, 500:], axis=-1).max() <= 1  # nothing is known of it, of any kind
 
 
 def test_a_frame_runs_along_the_box():

@@ -30,7 +30,7 @@ def heat_map(first: Image, comparison: "Comparison", values: ndarray | None = No
         values: (height, width) from 0 to 1, instead of the differences of colour.
     """
     strength = comparison.difference / HOTTEST if values is None else values
-    strength = numpy.clip(strength, 0, 1)  # (height, width)
+    strength = numpy.clip(strength, 0, 1) * comparison.seen  # (height, width)
     grey = _working_copy(first, comparison) @ LUMA * 0.5 + 0.15
     grey = numpy.where(comparison.seen, grey, grey * 0.4)  # (height, width)
     return veiled(grey, strength)

@@ -125,6 +125,17 @@ def choose(tab: Tab, file=PHOTO) -> None:
     tab.find("#inspect-image input[type=file]").set_input_files(file)
 
 
+def test_the_box_of_files_keeps_no_photo_that_is_not_shown(open_inspect):
+    tab = open_inspect()
+    choose(tab)
+    tab.find(".picture .tile").first.wait_for()
+    expect(tab.find("#inspect-table")).to_contain_text("Press Trace")
+    expect(tab.find("#inspect-image")).not_to_contain_text(PHOTO["name"])
+    tab.find("#inspect-examples [data-name=coffee]").click()
+    expect(tab.find(".picture img")).to_be_visible()
+    expect(tab.find("#inspect-image")).not_to_contain_text(PHOTO["name"])
+
+
 def traced(tab: Tab) -> None:
     choose(tab)
     tab.find(".picture .tile").nth(1).wait_for()

@@ -96,7 +96,15 @@ class Parts:
     def shown(self) -> list[Any]:
         """What handlers update."""
         return [
-            *(self.question, self.model, self.trace, self.answering, self.cancel, self.notice),
+            *(
+                self.file,
+                self.question,
+                self.model,
+                self.trace,
+                self.answering,
+                self.cancel,
+                self.notice,
+            ),
             *(self.overlay, self.table, self.answer, self.sequence, self.figures),
         ]
 
@@ -317,7 +325,8 @@ class InspectPanel:
                 looking.layout = self.shelf.open(self._allowed(model)).image_layout(image)
         except Exception as raised:
             error = raised
-        return {**self._drawn(looking, language), **self._failed(error, language)}
+        shown = {**self._drawn(looking, language), **self._failed(error, language)}
+        return {**shown, self.parts.file: None}  # the photo may come from elsewhere
 
     def _of(self, visit: Visit) -> Looking:
         return visit.room("inspect", Looking)
@@ -346,7 +355,8 @@ class InspectPanel:
         """Everything as it is while nothing runs."""
         parts, found, image = self.parts, looking.found, looking.image
         spans = tile_spans(found.layouts, found.pieces) if found else []
-        empty = f'<p class="quiet">{escaped(say("inspect.empty", language))}</p>'
+        hint = "inspect.empty" if image is None else "inspect.ready"
+        empty = f'<p class="quiet">{escaped(say(hint, language))}</p>'
         drawn: Updates = {
             parts.overlay: inspect_view.photo(image, looking.layout, spans, language)
             if image

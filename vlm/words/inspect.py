@@ -22,6 +22,10 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "Choose a photo to see how a model cuts it up, and Trace to follow it to the first word.",
         "先选一张照片，看模型怎样切分它；再点“开始追踪”，一路跟到第一个词。",
     ),
+    "inspect.ready": (
+        "Press Trace to follow this photo to the first word.",
+        "点“开始追踪”，看这张照片怎样一路走到第一个词。",
+    ),
     "inspect.begun": ("preparing the image …", "正在处理图片 …"),
     "inspect.stopped": (
         "Stopped half-way: {count} of {total} stages were reached.",
@@ -230,7 +234,10 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     "axis.height": ("rows of pixels", "像素行"),
     "axis.width": ("numbers that describe one position", "描述一个位置的数值个数"),
     "axis.pixel_width": ("columns of pixels", "像素列"),
-    "axis.positions": ("positions on the grid of patches", "图块网格上的位置"),
+    "axis.positions": (
+        "positions: one for each patch, and with some towers one more for the whole",
+        "位置：每个图块一个，有些视觉塔还多一个代表整图",
+    ),
     "axis.queries": ("learned queries", "可学习的查询"),
     "axis.batch": ("prompts at once", "同时处理的提示词数"),
     "axis.tokens": ("tokens of the prompt", "提示词的 token"),
