@@ -14,7 +14,7 @@ run: $(VENV)/.runtime
 setup: $(VENV)/.development
 
 test: $(VENV)/.development
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

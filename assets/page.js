@@ -217,7 +217,7 @@ window.diptych = (() => {
         const box = find('#message textarea');
         if (event.key === 'Escape') {
             if (isOpen()) drawer(false);
-            else [...document.querySelectorAll(STOPS)].find((stop) => stop.offsetParent)?.click();
+            else [...document.querySelectorAll(STOPS)].find((stop) => stop.offsetParent && !written(stop))?.click();
         } else if (event.key === 'ArrowUp' && event.target === box && !box.value) {
             find('#edit:enabled')?.click();
         }

@@ -18,13 +18,6 @@ settings.register_profile(
 settings.load_profile("same examples every time")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Shared among processes by file; one process alone drives the browser."""
-    for item in items:
-        group = "browser" if item.get_closest_marker("browser") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Steps this small lose more by waiting for a busy machine's other cores than they gain."""

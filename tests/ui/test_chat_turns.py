@@ -323,13 +323,14 @@ def test_what_was_cleared_can_be_brought_back(serve, open_tab):
     assert said(served) == [("user", "Anew?", [])]
 
 
-def test_copying_takes_the_answer_as_written_without_thoughts(serve, open_tab):
+def test_copying_takes_the_answer_as_markdown_without_thoughts_and_marks(serve, open_tab):
     answer = "A **cat** <box>[[1,2,3,4]]</box> & `x`"
     tab = open_tab(serve(f"<think>Hm.</think>{answer}").address, **CLIPBOARD)
     converse(tab, "First?")
     tab.find("#chat button[data-copy]").click()
     expect(tab.find("#chat button[data-copy]")).to_have_text("Copied")
-    assert tab.page.evaluate("navigator.clipboard.readText()") == answer
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert copied == "A **cat** [1, 2, 3, 4] & `x`"
     expect(tab.find("#chat button[data-copy]")).to_have_text("Copy")
 
 
