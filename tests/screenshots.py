@@ -106,7 +106,7 @@ def looked(page: Page) -> None:
     """An answer from Chat: where the model looked for a word, and what else it could have said."""
     attach(page, "astronaut")
     ask(page, "Describe the image.")
-    page.get_by_role("button", name="Where did it look", exact=False).click()
+    page.locator("#chat button[data-tab=inspect][data-turn]").click()
     page.locator(".looked[data-state=explained]").wait_for()
     page.locator(".looked .word").nth(4).click()
     page.evaluate("document.querySelector('.looked').scrollIntoView()")
