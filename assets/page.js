@@ -4,7 +4,8 @@
 window.diptych = (() => {
     const STOPS = '#stop:enabled, #grid-stop:enabled, #versus-stop:enabled, #cancel-trace:enabled';
     // Never something that a model wrote as HTML into its answer, whatever it calls itself.
-    const written = (element) => element.closest('.md') !== null;
+    // (Looked for around the element: a button of middle size has the same class as such text.)
+    const written = (element) => element.parentElement.closest('.md') !== null;
     const find = (selector) =>
         [...document.querySelectorAll(selector)].find((element) => !written(element)) ?? null;
     document.addEventListener('submit', (event) => {

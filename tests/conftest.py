@@ -29,6 +29,21 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _number_type_stays() -> Iterator[None]:
+    """Fails the test that leaves another default number type behind, not those that come later."""
+    import torch
+    from transformers import modeling_utils
+
+    yield
+    if torch.get_default_dtype() is not torch.float32:
+        with modeling_utils.local_torch_dtype(torch.float32):
+            pass  # a model was being made on a thread that goes on; now it is made
+        left = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        assert left is torch.float32
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Folders of tiny random checkpoints by the name of their architecture. Copy to change one."""

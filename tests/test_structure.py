@@ -34,6 +34,7 @@ ORDER = (
     "sources",
     "memory",
     "progress",
+    "construction",
     "quantization",
     "download",
     "processor_parts",

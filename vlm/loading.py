@@ -28,7 +28,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from vlm import download, families, memory
+from vlm import construction, download, families, memory
 from vlm import quantization as bits
 from vlm.errors import ModelError, SettingError, VLMError
 from vlm.families import Family, Opened
@@ -40,12 +40,12 @@ from vlm.sources import check_source, look_up
 transformers.logging.set_verbosity_error()  # what matters is raised; the rest is noise to people
 transformers.logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+construction.make_by_turns()
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 ONE_AT_A_TIME = threading.Lock()
-"""transformers changes the number type of the whole process while it makes a model: two at once
-would leave the wrong one behind."""
+"""A load sets how the whole process keeps freed memory; two would undo each other's setting."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`/chat` and `/compare` for programs by gradio_client; what the server gives to nobody."""
 
 import base64
+import itertools
 import threading
 
 import httpx
@@ -43,6 +44,24 @@ def test_the_reply_is_streamed(serve):
     assert next(replies) == "one "  # although the answer cannot have ended
     gate.set()
     assert list(replies)[-1] == "one two"
+
+
+def test_what_was_streamed_is_never_taken_back(serve):
+    pieces = [
+        "<ref>cat</ref><bo",
+        "x>[[1,2,",
+        "3,4]]</box> and <loc0",
+        "001><loc0002>",
+        "<loc0003>",
+    ]
+    served = serve(*pieces, "<loc0004> here, a <b", " c.")
+    job = Client(served.address, verbose=False).submit(
+        {"text": "Where?", "files": []}, [], {}, api_name="/chat"
+    )
+    replies = list(job)
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(replies))
+    assert len(set(replies)) > 2
+    assert replies[-1] == "cat [1, 2, 3, 4] and [1, 2, 3, 4] here, a <b c."
 
 
 def test_history_and_settings_reach_the_backend(serve):

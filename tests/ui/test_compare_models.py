@@ -1,20 +1,16 @@
 """Models and settings side by side in a real browser: swaps, stops, blind votes, failures."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.support.fakes import ScriptedBackend, photo_bytes
+from tests.support.fakes import photo_bytes
 from tests.test_versus import Opening
-from tests.ui.conftest import Served, Tab, free_port
+from tests.ui.conftest import Tab
 from vlm.backend import ImageKnob
 from vlm.errors import ModelError
-from vlm.model_slot import ModelSlot
-from vlm.settings import Settings
-from vlm.ui import build_ui, launch
 
 pytestmark = pytest.mark.browser
 
@@ -24,30 +20,6 @@ TEXT = {"name": "notes.png", "mimeType": "image/png", "buffer": b"a shopping lis
 BETA = "somebody/beta"
 
 
-@pytest.fixture
-def opening() -> Opening:
-    return Opening()
-
-
-@pytest.fixture
-def serve_sides(opening: Opening) -> Iterator:
-    """`serve_sides(**settings)` serves a page whose models `opening` opens."""
-    pages = []
-
-    def start(**settings: object) -> Served:
-        options = Settings(**{"port": free_port(), "model": "alpha", **settings})
-        page = build_ui(ModelSlot(opening, options), options)
-        launch(page, options, prevent_thread_lock=True, quiet=True)
-        pages.append(page)
-        return Served(f"http://127.0.0.1:{options.port}", ScriptedBackend(), page)
-
-    yield start
-    for gate in opening.gates.values():
-        gate.set()
-    for page in pages:
-        page.close()
-
-
 def go(tab: Tab, names=("Compare", "Models and settings")) -> None:
     for name in names:
         tab.page.get_by_role("tab", name=name, exact=True).click()
@@ -55,18 +27,26 @@ def go(tab: Tab, names=("Compare", "Models and settings")) -> None:
 
 
 @pytest.fixture
-def versus(serve_sides, open_tab):
+def opening() -> Opening:
+    return Opening()
+
+
+@pytest.fixture
+def versus(opening, serve_models, open_tab):
     """`versus(**settings)` opens the section with one image and a question."""
 
     def start(options=None, images=(PNG,), **settings) -> Tab:
-        tab = open_tab(serve_sides(**settings).address, **(options or {}))
+        settings = {"model": "alpha", "quantization": "auto", **settings}
+        tab = open_tab(serve_models(**settings).address, **(options or {}))
         go(tab)
         if images:
             add(tab, *images)
         tab.find("#versus-prompt textarea").fill("What is this?")
         return tab
 
-    return start
+    yield start
+    for gate in opening.gates.values():
+        gate.set()
 
 
 def add(tab: Tab, *files) -> None:

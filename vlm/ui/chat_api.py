@@ -10,7 +10,7 @@ from vlm.backend import TextDelta
 from vlm.chat import ChatSession
 from vlm.errors import RequestError, VLMError
 from vlm.images import open_image
-from vlm.markup import without_marks
+from vlm.markup import PlainText
 from vlm.options import GenerationOptions
 from vlm.ui.context import Context
 from vlm.wire import messages_from_json
@@ -26,12 +26,14 @@ def serve(context: Context) -> None:
     ) -> Iterator[str]:
         """Answers one message; yields the text so far, boxes and points as numbers.
 
+        What was yielded is the beginning of all that follows: a program can print what is new.
+
         Args:
             message: {"text": ..., "files": [...]}.
             history: earlier messages as OpenAI JSON; images as data addresses.
             settings: options of the answer, such as {"temperature": 0.7, "seed": 1}.
         """
-        limits, text = context.settings.image_limits, ""
+        limits, text, reply = context.settings.image_limits, PlainText(), ""
         cancel = threading.Event()
         try:
             said = messages_from_json(history or [], limits)
@@ -45,9 +47,9 @@ def serve(context: Context) -> None:
             given = GenerationOptions.from_json(settings or {})
             for event in session.send(message.get("text") or "", images, given, cancel):
                 if isinstance(event, TextDelta):
-                    text += event.text
-                    yield without_marks(text)
-            yield without_marks(text)
+                    reply += text.push(event.text)
+                    yield reply
+            yield reply + text.finish()
         except VLMError as error:
             raise gr.Error(str(error), print_exception=False) from error
         finally:
