@@ -27,6 +27,7 @@ window.diptych.region = (() => {
     };
 
     const begin = (button) => {
+        end();  // of another photo
         tools = button.closest('.cutting');
         picture = tools.closest('.seen').querySelector('.picture');
         frame = document.createElement('div');

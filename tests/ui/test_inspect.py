@@ -19,6 +19,7 @@ from vlm.messages import Image, Message, images_of
 from vlm.options import GenerationOptions
 
 PHOTO = {"name": "photo.png", "mimeType": "image/png", "buffer": photo_bytes(size=(300, 200))}
+SECOND = {"name": "second.png", "mimeType": "image/png", "buffer": photo_bytes(size=(120, 90))}
 BROKEN = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}
 
 
@@ -56,6 +57,7 @@ class LookedInto(ScriptedBackend):
             if cancel.is_set():
                 stopped = True
                 break
+        end = 5 + 12 * len(images_of(messages))
         random = numpy.random.default_rng(0)
         stages = (
             Stage(
@@ -88,10 +90,10 @@ class LookedInto(ScriptedBackend):
             layouts=tuple(self.image_layout(each, options) for each in images_of(messages)),
             pieces=(
                 Piece("<b>user</b>", 0, 5),
-                Piece("<image>", 5, 17, True),
-                Piece("What?", 17, 20),
+                Piece("<image>", 5, end, True),
+                Piece("What?", end, end + 3),
             ),
-            tokens=20,
+            tokens=end + 3,
             context_length=2000,
             stages=stages[:2] if stopped else stages,
             names=("pixel_values", "projector", "logits"),
@@ -111,8 +113,8 @@ class LookedInto(ScriptedBackend):
 def open_inspect(serve, open_tab):
     """`open_inspect(backend, **options)` opens the tab."""
 
-    def start(backend: ScriptedBackend | None = None, address: str = "", **options) -> Tab:
-        served = address or serve(backend=backend or LookedInto()).address
+    def start(backend: ScriptedBackend | None = None, max_images: int = 8, **options) -> Tab:
+        served = serve(backend=backend or LookedInto(), max_images=max_images).address
         tab = open_tab(served, **options)
         tab.find("#tabs button[role=tab][data-tab-id=inspect]").click()
         tab.find("#inspect-examples [data-name=cat]").wait_for()
@@ -195,6 +197,64 @@ def test_a_tile_and_its_tokens_light_up_both_ways(open_inspect):
     expect(tab.find(".sequence .span.lit")).to_have_text("T")
     tab.find("#inspect-sequence h3").first.hover()
     expect(tab.find("#inspect .lit")).to_have_count(0)
+
+
+def wait_for_photos(tab: Tab, count: int) -> None:
+    expect(tab.find("#inspect .seen")).to_have_count(count)
+
+
+def test_several_photos_stand_in_one_prompt(open_inspect):
+    tab = open_inspect()
+    choose(tab, [PHOTO, SECOND])
+    wait_for_photos(tab, 2)
+    expect(tab.find("#inspect .seen .named")).to_have_text(
+        ["Image 1 · photo.png", "Image 2 · second.png"]
+    )
+    expect(tab.find("#inspect .facts").nth(1)).to_contain_text("120 × 90")
+    tab.find("#trace").click()
+    expect(tab.find(".sequence .span")).to_have_text(["1·1", "1·2", "1·T", "2·1", "2·2", "2·T"])
+    expect(tab.find("#inspect-sequence")).to_contain_text("24 of them of images")
+    tab.find(".seen").nth(1).locator(".tile").first.hover()
+    assert lit(tab) == {"2-1"}
+    expect(tab.find(".sequence .span.lit")).to_have_attribute(
+        "title", "Image 2 · Tile 1: 4 tokens, 17 to 20 of the prompt"
+    )
+
+
+def test_photos_are_added_and_taken_out(open_inspect):
+    tab = open_inspect(max_images=3)
+    choose(tab)
+    wait_for_photos(tab, 1)
+    expect(tab.find("#inspect .seen .named")).to_have_count(0)
+    tab.find("#inspect-examples [data-name=coffee]").click()
+    expect(tab.find(".picture img")).to_have_attribute("alt", "coffee.jpg")  # in its place
+    tab.find("#inspect-keep input").check()
+    tab.find("#inspect-examples [data-name=cat]").click()
+    wait_for_photos(tab, 2)
+    choose(tab)
+    wait_for_photos(tab, 3)
+    tab.find("#inspect-examples [data-name=cat]").click()
+    expect(tab.find("#inspect-notice .card")).to_contain_text("3")
+    choose(tab, SECOND)
+    expect(tab.find("#inspect-notice .card")).to_contain_text("4")
+    wait_for_photos(tab, 3)
+    tab.find("#inspect").get_by_role("button", name="Take image 2 out").click()
+    expect(tab.find(".picture img")).to_have_count(2)
+    assert [each.get_attribute("alt") for each in tab.find(".picture img").all()] == [
+        "coffee.jpg",
+        "photo.png",
+    ]
+    tab.find("#inspect").get_by_role("button", name="Take image 1 out").click()
+    wait_for_photos(tab, 1)
+
+
+def test_of_several_photos_the_broken_one_is_told(open_inspect):
+    tab = open_inspect()
+    choose(tab, [BROKEN, SECOND])
+    wait_for_photos(tab, 1)
+    expect(tab.find("#inspect-notice .card")).to_contain_text("broken.png")
+    choose(tab, BROKEN)
+    expect(tab.find(".picture img")).to_have_attribute("alt", "second.png")
 
 
 def test_keys_do_all_of_it(open_inspect):
@@ -328,7 +388,7 @@ def picture(tmp_path):
 
 def test_the_endpoint_tells_what_the_tab_shows(serve, picture):
     client = Client(serve(backend=LookedInto()).address, verbose=False)
-    found = client.predict(picture, "What?", "loaded", api_name="/inspect")
+    found = client.predict([picture], "What?", "loaded", api_name="/inspect")
     assert found["images"][0]["tiles"][1]["tokens"] == [[9, 13]]
     assert found["images"][0]["thumbnail"]["tokens"] == [[13, 17]]
     assert [stage["shape"] for stage in found["stages"]][1] == [3, 4, 16]
@@ -336,9 +396,18 @@ def test_the_endpoint_tells_what_the_tab_shows(serve, picture):
     assert found["prompt"] == "<b>user</b><image> × 12What?"
 
 
+def test_the_endpoint_takes_several_photos(serve, picture):
+    client = Client(serve(backend=LookedInto(), max_images=2).address, verbose=False)
+    found = client.predict([picture, picture], "What?", "pocket", api_name="/inspect")
+    assert [image["tokens"] for image in found["images"]] == [16, 16]
+    assert found["image_tokens"] == 32
+    with pytest.raises(AppError, match="3"):
+        client.predict([picture] * 3, "What?", "pocket", api_name="/inspect")
+
+
 def test_the_endpoint_without_weights(serve, picture):
     client = Client(serve(backend=LookedInto()).address, verbose=False)
-    found = client.predict(picture, "What?", "pocket", api_name="/inspect")
+    found = client.predict([picture], "What?", "pocket", api_name="/inspect")
     assert (found["weights"], found["image_tokens"]) == (False, 16)
     assert found["stages"][-1]["shape"] == [1, 1, 49152]
 
@@ -346,6 +415,6 @@ def test_the_endpoint_without_weights(serve, picture):
 def test_a_hosted_page_opens_no_name_that_it_does_not_know(serve, picture):
     client = Client(serve(backend=LookedInto(), hosted=True).address, verbose=False)
     with pytest.raises(AppError, match="shared server"):
-        client.predict(picture, "", "someone/something", api_name="/inspect")
+        client.predict([picture], "", "someone/something", api_name="/inspect")
     with pytest.raises(AppError, match="photo"):
         client.predict(None, "", "loaded", api_name="/inspect")

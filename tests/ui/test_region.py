@@ -143,6 +143,22 @@ def test_a_region_drawn_by_mouse_is_asked_about(open_photo):
 
 
 @pytest.mark.browser
+def test_of_two_photos_the_one_that_is_marked_is_cut(open_photo):
+    tab = open_photo()
+    other = {"name": "other.png", "mimeType": "image/png", "buffer": photo_bytes(size=(90, 60))}
+    tab.find("#inspect-keep input").check()
+    tab.find("#inspect-image input[type=file]").set_input_files(other)
+    marks = tab.find("[data-region=mark]")
+    expect(marks).to_have_count(2)
+    marks.first.click()
+    marks.nth(1).click()
+    expect(tab.find("#inspect .cutframe")).to_have_count(1)
+    expect(marks.first).to_be_visible()
+    tab.find("[data-act=ask_region]:visible").click()
+    expect(tab.attached.nth(1)).to_contain_text("region-other.png")
+
+
+@pytest.mark.browser
 def test_keys_do_all_of_it_and_a_model_of_one_image_gets_the_part(open_photo):
     able = Capabilities(name="Scripted", images_per_turn=1)
     tab = open_photo(ScriptedBackend(able=able))

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -24,9 +24,7 @@ from vlm.ui import answer_view
 from vlm.ui.answered import Answered
 from vlm.ui.chat_view import card
 from vlm.ui.context import RUNNING, Context, Updates, Visit
-
-if TYPE_CHECKING:
-    from vlm.ui.inspect_panel import Looking, Parts
+from vlm.ui.inspect_parts import LOADED, Looking, Parts
 
 log = logging.getLogger(__name__)
 
@@ -44,21 +42,18 @@ class AnswerSection:
         context: of the page.
         parts: the components of the tab.
         looking_of: what a visit looks into.
-        loaded: the value of the list of models that means the one that is loaded.
     """
 
     def __init__(
         self,
         context: Context,
-        parts: "Parts",
-        looking_of: "Callable[[Visit], Looking]",
-        loaded: str,
+        parts: Parts,
+        looking_of: Callable[[Visit], Looking],
     ) -> None:
         self.context = context
         self.slot = context.backend
         self.parts = parts
         self.looking_of = looking_of
-        self.loaded = loaded
 
     def connect(self, inputs: list[Any], selected: Any) -> None:
         """Connects the components.
@@ -78,17 +73,17 @@ class AnswerSection:
     def ask(
         self, visit: Visit | None, question: str, model: str, language: str
     ) -> Iterator[Updates]:
-        """Has the loaded model answer the question about the photo, and looks into the answer."""
+        """Has the loaded model answer the question about the photos; looks into the answer."""
         if visit is None:
             return
         looking = self.looking_of(visit)
         if looking.running:  # a second press while something runs
             return
-        if looking.image is None or model not in ("", self.loaded):
-            error = RequestError("no_photo" if looking.image is None else "answer_needs_weights")
+        if not looking.photos or model not in ("", LOADED):
+            error = RequestError("answer_needs_weights" if looking.photos else "no_photo")
             yield {self.parts.notice: card(error_text(error, language), "", language)}
             return
-        looking.answered = Answered([user_message(question or "", [looking.image])])
+        looking.answered = Answered([user_message(question or "", looking.photos)])
         yield from self._run(visit, self._answer, language)
 
     def hear_of_answer(

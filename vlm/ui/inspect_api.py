@@ -1,4 +1,4 @@
-"""`/inspect` for programs: how a photo is cut up, its prompt, stages with shapes, next tokens."""
+"""`/inspect` for programs: how photos are cut up, the prompt, stages with shapes, next tokens."""
 
 import threading
 from typing import Any
@@ -12,32 +12,34 @@ from vlm.messages import user_message
 from vlm.options import GenerationOptions
 from vlm.stage_pictures import numbers
 from vlm.ui.context import Context
+from vlm.ui.inspect_parts import LOADED
 from vlm.ui.shelf import Shelf
 
 
-def serve(context: Context, shelf: Shelf, loaded: str) -> None:
+def serve(context: Context, shelf: Shelf) -> None:
     """Adds the endpoint to the page that is being built.
 
     Args:
         context: of the page.
         shelf: opens models without weights.
-        loaded: what stands for the model that is loaded.
     """
 
-    def inspect(file: str | None, prompt: str = "", model: str = loaded) -> dict[str, Any]:
+    def inspect(files: list[str] | None, prompt: str = "", model: str = LOADED) -> dict[str, Any]:
         """Looks into one run of a model.
 
         Args:
-            file: the photo.
-            prompt: the question about it.
+            files: the photos, in order.
+            prompt: the question about them.
             model: "loaded", or the name of one to show without weights.
         """
         try:
-            if not file:
+            if not files:
                 raise RequestError("no_photo")
-            image = open_image(file, limits=context.settings.image_limits)
-            messages = [user_message(prompt, [image])]
-            if model in ("", loaded):
+            if len(files) > (most := context.settings.max_images):
+                raise RequestError("too_many_images", got=len(files), limit=most)
+            limits = context.settings.image_limits
+            messages = [user_message(prompt, [open_image(file, limits=limits) for file in files])]
+            if model in ("", LOADED):
                 options, cancel = GenerationOptions(), threading.Event()
                 *_, found = context.backend.inspect(messages, options, cancel)
                 assert isinstance(found, Inspection)
@@ -51,9 +53,9 @@ def serve(context: Context, shelf: Shelf, loaded: str) -> None:
     gr.Button(visible=False).click(
         inspect,
         [
-            gr.File(label="file", visible=False, type="filepath"),
+            gr.File(label="files", visible=False, type="filepath", file_count="multiple"),
             gr.Textbox(label="prompt", visible=False),
-            gr.Textbox(label="model", value=loaded, visible=False),
+            gr.Textbox(label="model", value=LOADED, visible=False),
         ],
         gr.JSON(label="inspection", visible=False),
         api_name="inspect",

@@ -1,14 +1,13 @@
-"""The Inspect tab: how a model cuts a photo up, and its way from pixels to the first word.
+"""The Inspect tab: how a model cuts photos up, and their way from pixels to the first word.
 
-In: a photo, a question, and a model: the loaded one, or any other without its weights. Out: an
+In: photos, a question, and a model: the loaded one, or any other without its weights. Out: an
 `Inspection`, drawn by `inspect_view`. What was found belongs to the visit.
 """
 
 import functools
 import logging
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,96 +16,31 @@ import gradio as gr
 from vlm import families
 from vlm.backend import ImageLayout, Progress
 from vlm.errors import RequestError, VLMError
-from vlm.images import open_image
+from vlm.images import open_image, thumbnail
 from vlm.inspection import Inspection, tile_spans
 from vlm.messages import Image, user_message
 from vlm.options import GenerationOptions
 from vlm.report import progress_words
 from vlm.strings import error_text, say
-from vlm.ui import answer_view, inspect_api, inspect_view, region
+from vlm.ui import answer_view, inspect_api, inspect_photos, inspect_view, region
 from vlm.ui.answered import Answered, Sent
 from vlm.ui.chat_view import card
 from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped, holder
 from vlm.ui.inspect_answer import AnswerSection
+from vlm.ui.inspect_parts import LOADED, Looking, Parts
 from vlm.ui.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
-LOADED = "loaded"
 EXAMPLES = ("cat", "coffee", "astronaut", "photographer")
 EXAMPLE_SIDE = 120
+FILE_HEIGHT = 112
+"""Pixels; in a lower box its words are cut off."""
 
 
 def build(context: Context) -> None:
     """Fills the tab."""
     InspectPanel(context)
-
-
-@dataclass(eq=False)
-class Looking:
-    """What one visit looks into.
-
-    Attributes:
-        image: that was chosen.
-        layout: what the chosen model makes of it; None while none can say.
-        found: of the last run with this image and model.
-        cancel: ends the run that goes on.
-        running: whether one does.
-        answered: an answer about it that is looked into.
-    """
-
-    image: Image | None = None
-    layout: ImageLayout | None = None
-    found: Inspection | None = None
-    answered: Answered | None = None
-    cancel: threading.Event = field(default_factory=threading.Event)
-    running: bool = False
-
-    @property
-    def images(self) -> list[Image]:
-        """See `vlm.ui.context.Room`."""
-        more = self.answered.images if self.answered is not None else []
-        return list(dict.fromkeys([*([self.image] if self.image is not None else []), *more]))
-
-    def leave(self) -> None:
-        """See `vlm.ui.context.Room`."""
-        self.cancel.set()
-        self.image = self.layout = self.found = self.answered = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """The components of the tab."""
-
-    file: gr.File
-    question: gr.Textbox
-    model: gr.Dropdown
-    trace: gr.Button
-    answering: gr.Button
-    cancel: gr.Button
-    notice: gr.HTML
-    overlay: gr.HTML
-    table: gr.HTML
-    answer: gr.HTML
-    sequence: gr.HTML
-    figures: gr.HTML
-    channel: gr.HTML
-
-    @property
-    def shown(self) -> list[Any]:
-        """What handlers update."""
-        return [
-            *(
-                self.file,
-                self.question,
-                self.model,
-                self.trace,
-                self.answering,
-                self.cancel,
-                self.notice,
-            ),
-            *(self.overlay, self.table, self.answer, self.sequence, self.figures),
-        ]
 
 
 class InspectPanel:
@@ -117,9 +51,9 @@ class InspectPanel:
         self.slot = context.backend
         self.shelf = Shelf()
         self.parts = self._build()
-        self.answers = AnswerSection(context, self.parts, self._of, LOADED)
+        self.answers = AnswerSection(context, self.parts, self._of)
         self._connect()
-        inspect_api.serve(context, self.shelf, LOADED)
+        inspect_api.serve(context, self.shelf)
 
     # ---- the components ----
 
@@ -134,6 +68,7 @@ class InspectPanel:
             answer = holder("inspect-answer")
             sequence, figures = holder("inspect-sequence"), holder("inspect-figures")
         words.add(made["file"], label="inspect.image")
+        words.add(made["keep"], label="inspect.keep")
         words.add(made["question"], label="inspect.question")
         words.add(made["model"], label="inspect.model", info="inspect.model.info")
         words.add(made["trace"], value="inspect.trace")
@@ -145,8 +80,11 @@ class InspectPanel:
 
     def _controls(self) -> dict[str, Any]:
         overlay = holder("inspect-overlay")
-        file = gr.File(elem_id="inspect-image", type="filepath", height=88)
+        file = gr.File(
+            elem_id="inspect-image", type="filepath", file_count="multiple", height=FILE_HEIGHT
+        )
         gr.HTML(_examples(self.context.assets / "examples"), elem_id="inspect-examples")
+        keep = gr.Checkbox(elem_id="inspect-keep")
         question = gr.Textbox(
             say("inspect.question.default"), elem_id="inspect-question", max_lines=4
         )
@@ -163,6 +101,7 @@ class InspectPanel:
         return {
             "overlay": overlay,
             "file": file,
+            "keep": keep,
             "question": question,
             "model": model,
             "trace": trace,
@@ -186,12 +125,12 @@ class InspectPanel:
         parts, context = self.parts, self.context
         inputs = [context.visit, parts.question, parts.model, context.language]
         shown = parts.shown
-        parts.file.upload(self.upload, [parts.file, *inputs], shown, **RUNNING)
+        parts.file.upload(self.upload, [parts.file, parts.keep, *inputs], shown, **RUNNING)
         parts.trace.click(self.trace, inputs, shown, **RUNNING)
         parts.question.submit(self.trace, inputs, shown, **RUNNING)
         parts.cancel.click(self.cancel, [context.visit], None, **QUIET)
         parts.model.input(self.choose_model, inputs, shown, **RUNNING)
-        parts.channel.click(self.hear, inputs, shown, **RUNNING)
+        parts.channel.click(self.hear, [parts.keep, *inputs], shown, **RUNNING)
         region.connect(context, parts.channel, parts.notice)
         self.answers.connect(inputs, context.tab.select(self.arrive, inputs, shown, **QUIET))
         context.refreshers.append((self.redraw, inputs, shown))
@@ -199,54 +138,86 @@ class InspectPanel:
     # ---- what is done ----
 
     def upload(
-        self, path: str | None, visit: Visit | None, question: str, model: str, language: str
+        self,
+        paths: Sequence[str] | None,
+        keep: bool,
+        visit: Visit | None,
+        question: str,
+        model: str,
+        language: str,
     ) -> Updates:
-        """A photo was chosen."""
-        if visit is None or not path:
+        """Photos were chosen. One that cannot be opened is told; the others are there."""
+        if visit is None or not paths:
             return gr.skip()
-        try:
-            image = visit.open(path, self.context.settings.image_limits)
-        except VLMError as error:
-            return {self.parts.notice: card(error_text(error, language), "", language)}
-        return self._take(visit, image, model, language)
+        before = self._of(visit).photos if keep else []
+        opened, error = list[Image](), None
+        for path in paths:
+            try:
+                self._check_count(len(before) + len(opened) + 1)
+                opened.append(visit.open(path, self.context.settings.image_limits))
+            except VLMError as raised:
+                error = error or raised
+        taken = self._take(visit, [*before, *opened], model, language) if opened else {}
+        return {**taken, self.parts.file: None, **(self._failed(error, language) if error else {})}
+
+    def _check_count(self, count: int) -> None:
+        """Raises RequestError for more photos than a question may have."""
+        if count > (most := self.context.settings.max_images):
+            raise RequestError("too_many_images", got=count, limit=most)
 
     def hear(
-        self, event: gr.EventData, visit: Visit | None, question: str, model: str, language: str
+        self,
+        event: gr.EventData,
+        keep: bool,
+        visit: Visit | None,
+        question: str,
+        model: str,
+        language: str,
     ) -> Updates:
-        """An example was pressed, or a card put away."""
-        name = str(event._data.get("name", ""))
-        if event._data.get("act") == "dismiss":
+        """An example was pressed, a photo taken out, or a card put away."""
+        act, name = event._data.get("act"), str(event._data.get("name", ""))
+        if act == "dismiss":
             return {self.parts.notice: ""}
-        if visit is None or name not in EXAMPLES:
+        if visit is None:
             return gr.skip()
+        photos = self._of(visit).photos
+        if act == "take_out":
+            left = [each for number, each in enumerate(photos, 1) if str(number) != name]
+            return self._take(visit, left, model, language)
+        if name not in EXAMPLES:
+            return gr.skip()
+        before = photos if keep else []
+        try:
+            self._check_count(len(before) + 1)
+        except RequestError as error:
+            return self._failed(error, language)
         image = open_image(self.context.assets / "examples" / f"{name}.jpg")
-        return self._take(visit, image, model, language)
+        return self._take(visit, [*before, image], model, language)
 
     def arrive(self, visit: Visit | None, question: str, model: str, language: str) -> Updates:
-        """The tab was opened, perhaps with an image or an answer from another."""
+        """The tab was opened, perhaps with images or an answer from another."""
         if visit is None:
             return gr.skip()
         sent = visit.sent.pop("inspect", Sent())
         if sent.answered is not None and sent.answered.images:
             asked = sent.answered.messages[-1]
-            image = (asked.images or sent.answered.images)[0]
-            taken = self._take(visit, image, LOADED, language, sent.answered)
+            images = asked.images or sent.answered.images
+            taken = self._take(visit, images, LOADED, language, sent.answered)
             return {**taken, self.parts.model: LOADED, self.parts.question: asked.text}
         if sent.images:
-            return self._take(visit, sent.images[0], model, language)
+            return self._take(visit, sent.images, model, language)
         looking = self._of(visit)
-        came = looking.layout is None and not looking.running
-        if looking.image is not None and came:  # the model came meanwhile
-            return self._take(visit, looking.image, model, language, looking.answered)
+        if None in looking.layouts and not looking.running:  # the model came meanwhile
+            return self._take(visit, looking.photos, model, language, looking.answered)
         return self._drawn(looking, language)
 
     def choose_model(
         self, visit: Visit | None, question: str, model: str, language: str
     ) -> Updates:
-        """Another model: what it makes of the photo."""
-        if visit is None or (image := self._of(visit).image) is None:
+        """Another model: what it makes of the photos."""
+        if visit is None or not (photos := self._of(visit).photos):
             return gr.skip()
-        return self._take(visit, image, model, language, self._of(visit).answered)
+        return self._take(visit, photos, model, language, self._of(visit).answered)
 
     def trace(
         self, visit: Visit | None, question: str, model: str, language: str
@@ -260,13 +231,13 @@ class InspectPanel:
         looking.cancel, looking.running = threading.Event(), True
         error: Exception | None = None
         try:
-            if looking.image is None:
+            if not looking.photos:
                 raise RequestError("no_photo")
             yield self._busy(say("inspect.begun", language))
             for found in self._run(looking, question, model):
                 if isinstance(found, Inspection):
                     looking.found = found
-                    looking.layout = found.layouts[0] if found.layouts else None
+                    looking.layouts = list(found.layouts)
                 elif isinstance(found, Progress):
                     yield self._busy(progress_words(found, language))
         except Exception as raised:
@@ -278,8 +249,7 @@ class InspectPanel:
         yield {**self._drawn(looking, language), **self._failed(error, language)}
 
     def _run(self, looking: Looking, question: str, model: str) -> Iterator[Any]:
-        assert looking.image is not None
-        messages = [user_message(question or "", [looking.image])]
+        messages = [user_message(question or "", looking.photos)]
         if model in ("", LOADED):
             yield from self.slot.inspect(messages, GenerationOptions(), looking.cancel)
         else:
@@ -308,23 +278,26 @@ class InspectPanel:
     def _take(
         self,
         visit: Visit,
-        image: Image,
+        photos: Sequence[Image],
         model: str,
         language: str,
         answered: Answered | None = None,
     ) -> Updates:
-        """Another image or model: how it is cut up is known at once, the rest by a run."""
+        """Other photos or another model: how they are cut up is known at once, more by a run."""
         looking = self._of(visit)
         looking.cancel.set()
-        looking = visit.rooms["inspect"] = Looking(image=image, answered=answered)
+        looking = visit.rooms["inspect"] = Looking(list(photos), answered=answered)
         error: Exception | None = None
-        try:
-            if model in ("", LOADED):
-                looking.layout = self.context.image_layout(visit, image, GenerationOptions())
-            else:
-                looking.layout = self.shelf.open(self._allowed(model)).image_layout(image)
-        except Exception as raised:
-            error = raised
+        for image in photos:
+            layout: ImageLayout | None = None
+            try:
+                if model in ("", LOADED):
+                    layout = self.context.image_layout(visit, image, GenerationOptions())
+                else:
+                    layout = self.shelf.open(self._allowed(model)).image_layout(image)
+            except Exception as raised:
+                error = raised
+            looking.layouts.append(layout)
         shown = {**self._drawn(looking, language), **self._failed(error, language)}
         return {**shown, self.parts.file: None}  # the photo may come from elsewhere
 
@@ -353,14 +326,12 @@ class InspectPanel:
 
     def _drawn(self, looking: Looking, language: str) -> Updates:
         """Everything as it is while nothing runs."""
-        parts, found, image = self.parts, looking.found, looking.image
+        parts, found, photos = self.parts, looking.found, looking.photos
         spans = tile_spans(found.layouts, found.pieces) if found else []
-        hint = "inspect.empty" if image is None else "inspect.ready"
+        hint = "inspect.ready" if photos else "inspect.empty"
         empty = f'<p class="quiet">{escaped(say(hint, language))}</p>'
         drawn: Updates = {
-            parts.overlay: inspect_view.photo(image, looking.layout, spans, language)
-            if image
-            else "",
+            parts.overlay: inspect_photos.photos(photos, looking.layouts, spans, language),
             parts.table: inspect_view.stages(found, language) if found else empty,
             parts.answer: answer_view.section(looking.answered, language),
             parts.sequence: inspect_view.sequence(found, language) if found else "",
@@ -379,7 +350,7 @@ def _examples(folder: Path) -> str:
     buttons = []
     for name in EXAMPLES:
         image = open_image(folder / f"{name}.jpg")
-        source = inspect_view.address(inspect_view.preview(image, EXAMPLE_SIDE), photo=True)
+        source = thumbnail(image, EXAMPLE_SIDE)
         buttons.append(
             f'<button type="button" class="act pick" data-act="example" data-name="{name}" '
             f'aria-label="{name}"><img src="{source}" alt=""></button>'

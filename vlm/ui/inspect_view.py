@@ -1,4 +1,4 @@
-"""How an inspection is drawn: the picture with its tiles, the merged sequence, the stages.
+"""How an inspection is drawn: the merged sequence, the stages, pictures that explain.
 
 In: values of `vlm.inspection` and a language. Out: HTML. What belongs together carries the same
 `data-span`; assets/inspect.js lights it up.
@@ -9,19 +9,16 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image as pillow
 
-from vlm.backend import ImageLayout, Stage, Tile
-from vlm.images import data_address, preview
-from vlm.inspection import Figure, Inspection, Piece, TileSpan, Word, pictures, tile_spans
-from vlm.messages import Image, Pixels
+from vlm.backend import Stage
+from vlm.images import data_address
+from vlm.inspection import Figure, Inspection, Piece, TileSpan, Word, tile_spans
+from vlm.messages import Pixels
 from vlm.report import byte_words
 from vlm.stage_pictures import figure_picture, numbers, picture
 from vlm.strings import TABLE, say
-from vlm.ui import region
 from vlm.ui.context import escaped
+from vlm.ui.inspect_photos import Place
 
-SIDE = 768
-"""Longest side of the photo as it is drawn, in pixels."""
-THUMBNAIL_SIDE = 192
 LARGEST = 640
 """Longest side of the picture of a stage, in pixels."""
 SHOWN_OF_TEXT = 400
@@ -50,110 +47,6 @@ AXES = (
 NUMBERS = ("min", "mean", "max", "spread", "not_finite")
 
 
-# ---- the photo ----
-
-
-def photo(
-    image: Image, layout: ImageLayout | None, spans: Sequence[TileSpan], language: str
-) -> str:
-    """The picture with its tiles over it, its thumbnail apart, and what is said about both.
-
-    Args:
-        image: as it was opened.
-        layout: None while no model can say.
-        spans: where its tiles stand in the prompt; empty before the run.
-        language: of the page.
-    """
-    shown = f'<img src="{address(preview(image, SIDE), photo=True)}" alt="{escaped(image.name)}">'
-    cutting = region.tools(image, language)
-    if layout is None:
-        return f'<div class="seen"><div class="picture">{shown}</div>{cutting}</div>'
-    where = {span.tile: span for span in spans}
-    tiles = [
-        _tile(number, tile, layout, where.get(number), language)
-        for number, tile in pictures(layout)
-        if number
-    ]
-    thumbnail = _thumbnail(image, layout, where.get(0), language) if layout.thumbnail else ""
-    facts = "".join(f"<li>{escaped(each)}</li>" for each in _facts(layout, language))
-    return (
-        f'<div class="seen"><div class="picture">{shown}{"".join(tiles)}</div>{cutting}{thumbnail}'
-        f'<ul class="facts">{facts}</ul></div>'
-    )
-
-
-def _tile(
-    number: int, tile: Tile, layout: ImageLayout, span: TileSpan | None, language: str
-) -> str:
-    """A tile as a button over the picture: it can be pointed at and reached by keys."""
-    width, height = layout.original_size
-    left, top, right, bottom = tile.box
-    place = (
-        f"left:{100 * left / width:.3f}%;top:{100 * top / height:.3f}%;"
-        f"width:{100 * (right - left) / width:.3f}%;height:{100 * (bottom - top) / height:.3f}%"
-    )
-    label = escaped(_tile_words(number, tile, span, language))
-    return (
-        f'<button type="button" class="tile" style="{place}" data-span="1-{number}" '
-        f'aria-label="{label}" title="{label}"><span>{number}</span></button>'
-    )
-
-
-def _tile_words(number: int, tile: Tile, span: TileSpan | None, language: str) -> str:
-    name = "inspect.tile" if number else "inspect.thumbnail"
-    count = tile.rows * tile.columns
-    if span is None:
-        return say(name, language, **({"number": number} if number else {}), count=count)
-    first, last = span.ranges[0][0], span.ranges[-1][1] - 1
-    facts: dict[str, object] = {"count": count, "first": first, "last": last}
-    key = "inspect.tile.at" if number else "inspect.thumbnail.at"
-    return say(key, language, **({"number": number} if number else {}), **facts)
-
-
-def _thumbnail(image: Image, layout: ImageLayout, span: TileSpan | None, language: str) -> str:
-    assert layout.thumbnail is not None
-    when = "inspect.thumbnail.first" if layout.thumbnail_first else "inspect.thumbnail.last"
-    label = escaped(_tile_words(0, layout.thumbnail, span, language))
-    source = address(preview(image, THUMBNAIL_SIDE), photo=True)
-    return (
-        f'<button type="button" class="thumbnail" data-span="1-0" aria-label="{label}" '
-        f'title="{label}"><img src="{source}" alt=""><span>{escaped(say(when, language))}</span>'
-        "</button>"
-    )
-
-
-def _facts(layout: ImageLayout, language: str) -> list[str]:
-    width, height = layout.original_size
-    size: dict[str, object] = {"width": width, "height": height}
-    if layout.sent_size is None:
-        facts = [say("inspect.size.unknown", language, **size)]
-    else:
-        sent = {"to_width": layout.sent_size[0], "to_height": layout.sent_size[1]}
-        facts = [say("inspect.size", language, **size, **sent)]
-    facts.append(say("inspect.tokens", language, count=layout.placeholders))
-    if not layout.tiles:
-        return [*facts, say("inspect.tiles.unknown", language)]
-    first = layout.tiles[0]
-    each = first.rows * first.columns
-    if len(layout.tiles) > 1:
-        facts.append(say("inspect.tiles", language, count=len(layout.tiles)))
-    if len(pictures(layout)) > 1:
-        facts.append(say("inspect.tokens.each", language, count=each))
-    grid = {"rows": first.rows, "columns": first.columns}
-    queries = first.rows == 1 and first.columns > 1
-    key = "inspect.tokens.queries" if queries else "inspect.tokens.grid"
-    facts.append(say(key, language, **({} if queries else grid)))
-    seen = [edge(tile.box[side] for tile in layout.tiles) for side, edge in enumerate(EDGES)]
-    if seen[0] > 0.5 or seen[1] > 0.5 or width - seen[2] > 0.5 or height - seen[3] > 0.5:
-        facts.append(say("inspect.cropped", language))
-    if layout.alpha != "none":
-        facts.append(say(f"image.alpha.{layout.alpha}", language))
-    return facts
-
-
-EDGES = (min, min, max, max)
-
-
 # ---- the merged sequence ----
 
 
@@ -167,7 +60,8 @@ def sequence(inspection: Inspection, language: str) -> str:
         limit = inspection.context_length
         counted += " · " + say("inspect.share", language, share=share, limit=limit)
     notes = say("inspect.byte_words", language) if inspection.byte_words else ""
-    bar = "".join(_segments(inspection.pieces, spans, language))
+    several = len(inspection.layouts) > 1
+    bar = "".join(_segments(inspection.pieces, spans, several, language))
     written = "".join(_written(each) for each in inspection.pieces)
     return (
         f"<h3>{escaped(say('inspect.sequence', language))}</h3>"
@@ -179,7 +73,9 @@ def sequence(inspection: Inspection, language: str) -> str:
     )
 
 
-def _segments(pieces: Sequence[Piece], spans: Sequence[TileSpan], language: str) -> list[str]:
+def _segments(
+    pieces: Sequence[Piece], spans: Sequence[TileSpan], several: bool, language: str
+) -> list[str]:
     """(HTML) of each stretch in order: words in grey, tiles as buttons."""
     found: list[tuple[int, str]] = []
     for piece in pieces:
@@ -195,15 +91,15 @@ def _segments(pieces: Sequence[Piece], spans: Sequence[TileSpan], language: str)
                 )
             )
     for span in spans:
-        label = escaped(_tile_words(span.tile, span.shown, span, language))
-        mark = span.tile or say("inspect.thumbnail.mark", language)
+        place = Place(span.image, several, language)
+        label = escaped(place.tile_words(span.tile, span.shown, span))
         for start, stop in span.ranges:
             found.append(
                 (
                     start,
                     f'<button type="button" class="span" style="flex-grow:{stop - start}" '
                     f'data-span="{span.image}-{span.tile}" aria-label="{label}" title="{label}">'
-                    f"{escaped(mark)}</button>",
+                    f"{escaped(place.mark(span.tile))}</button>",
                 )
             )
     return [drawn for _, drawn in sorted(found, key=lambda each: each[0])]
@@ -358,8 +254,6 @@ def _small(drawn: Pixels) -> Pixels:
     return drawn.resize((size[0], size[1]), pillow.Resampling.BOX)
 
 
-def address(pixels: Pixels, photo: bool = False) -> str:
-    """A picture inside an address; photos as such, the others to the last pixel."""
-    if photo:
-        return data_address(pixels, quality=85)
+def address(pixels: Pixels) -> str:
+    """A drawing inside an address, to the last pixel."""
     return data_address(pixels, "PNG", optimize=True)

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 
 INSPECT: Mapping[str, tuple[str, str]] = {
     "tab.inspect": ("Inspect", "透视"),
-    "inspect.image": ("Photo", "照片"),
+    "inspect.image": ("Photos", "照片"),
+    "inspect.keep": ("Add to the photos that are here", "保留现有照片，继续添加"),
+    "inspect.photo": ("Image {number}", "图片 {number}"),
+    "inspect.photo.out": ("Take image {number} out", "移去图片 {number}"),
     "inspect.question": ("Question", "问题"),
     "inspect.question.default": ("What is in this picture?", "图里有什么？"),
     "inspect.model": ("Model", "模型"),
@@ -89,7 +92,7 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     "inspect.thumbnail.mark": ("T", "缩"),
     "inspect.sequence": ("The merged sequence", "合并后的序列"),
     "inspect.sequence.words": (
-        "{count} tokens, {image} of them of the image",
+        "{count} tokens, {image} of them of images",
         "共 {count} 个 token，其中图像 {image} 个",
     ),
     "inspect.words_span": ("Words: tokens {first} to {last}", "文字：第 {first}–{last} 个 token"),

@@ -1,0 +1,84 @@
+"""What the Inspect tab is made of: its components, and what it keeps for one visit."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from vlm.backend import ImageLayout
+from vlm.inspection import Inspection
+from vlm.messages import Image
+from vlm.ui.answered import Answered
+
+LOADED = "loaded"
+"""In the list of models: the one that is loaded."""
+
+
+@dataclass(eq=False)
+class Looking:
+    """What one visit looks into.
+
+    Attributes:
+        photos: that were chosen, in the order in which the model is shown them.
+        layouts: what the chosen model makes of each; None while none can say.
+        found: of the last run with these photos and model.
+        cancel: ends the run that goes on.
+        running: whether one does.
+        answered: an answer about them that is looked into.
+    """
+
+    photos: list[Image] = field(default_factory=list)
+    layouts: list[ImageLayout | None] = field(default_factory=list)
+    found: Inspection | None = None
+    answered: Answered | None = None
+    cancel: threading.Event = field(default_factory=threading.Event)
+    running: bool = False
+
+    @property
+    def images(self) -> list[Image]:
+        """See `vlm.ui.context.Room`."""
+        more = self.answered.images if self.answered is not None else []
+        return list(dict.fromkeys([*self.photos, *more]))
+
+    def leave(self) -> None:
+        """See `vlm.ui.context.Room`."""
+        self.cancel.set()
+        self.photos, self.layouts = [], []
+        self.found = self.answered = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The components of the tab."""
+
+    file: gr.File
+    keep: gr.Checkbox
+    question: gr.Textbox
+    model: gr.Dropdown
+    trace: gr.Button
+    answering: gr.Button
+    cancel: gr.Button
+    notice: gr.HTML
+    overlay: gr.HTML
+    table: gr.HTML
+    answer: gr.HTML
+    sequence: gr.HTML
+    figures: gr.HTML
+    channel: gr.HTML
+
+    @property
+    def shown(self) -> list[Any]:
+        """What handlers update."""
+        return [
+            *(
+                self.file,
+                self.question,
+                self.model,
+                self.trace,
+                self.answering,
+                self.cancel,
+                self.notice,
+            ),
+            *(self.overlay, self.table, self.answer, self.sequence, self.figures),
+        ]

@@ -1,0 +1,164 @@
+"""The photos in Inspect: each with its tiles over it, its thumbnail apart, and what is said of it.
+
+In: images, what a model makes of them, where their tiles stand in the prompt. Out: HTML. What
+belongs together carries the same `data-span`; assets/inspect.js lights it up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vlm.backend import ImageLayout, Tile
+from vlm.images import thumbnail
+from vlm.inspection import TileSpan, pictures
+from vlm.messages import Image
+from vlm.strings import say
+from vlm.ui import region
+from vlm.ui.context import action_button, escaped
+
+SIDE = 768
+"""Longest side of a photo as it is drawn, in pixels."""
+THUMBNAIL_SIDE = 192
+
+
+def photos(
+    images: Sequence[Image],
+    layouts: Sequence[ImageLayout | None],
+    spans: Sequence[TileSpan],
+    language: str,
+) -> str:
+    """Each picture with its tiles over it, its thumbnail apart, and what is said about both.
+
+    Args:
+        images: as they were opened, in order.
+        layouts: of each; None while no model can say.
+        spans: where their tiles stand in the prompt; empty before the run.
+        language: of the page.
+    """
+    return "".join(
+        _photo(
+            Place(number, len(images) > 1, language),
+            image,
+            layout,
+            {span.tile: span for span in spans if span.image == number},
+        )
+        for number, (image, layout) in enumerate(zip(images, layouts, strict=True), 1)
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of the pictures one is: its number from 1, whether there are others, the language."""
+
+    image: int
+    several: bool
+    language: str
+
+    def tile_words(self, number: int, tile: Tile, span: TileSpan | None) -> str:
+        """What is said about a tile; 0: the thumbnail."""
+        facts: dict[str, object] = {"count": tile.rows * tile.columns}
+        if number:
+            facts["number"] = number
+        key = "inspect.tile" if number else "inspect.thumbnail"
+        if span is not None:
+            key += ".at"
+            facts |= {"first": span.ranges[0][0], "last": span.ranges[-1][1] - 1}
+        said = say(key, self.language, **facts)
+        if not self.several:
+            return said
+        return f"{say('inspect.photo', self.language, number=self.image)} · {said}"
+
+    def mark(self, tile: int) -> str:
+        """A tile in a few letters."""
+        mark = str(tile) if tile else say("inspect.thumbnail.mark", self.language)
+        return f"{self.image}·{mark}" if self.several else mark
+
+
+def _photo(
+    place: Place, image: Image, layout: ImageLayout | None, spans: Mapping[int, TileSpan]
+) -> str:
+    head = _photo_head(place, image) if place.several else ""
+    shown = f'<img src="{thumbnail(image, SIDE)}" alt="{escaped(image.name)}">'
+    cutting = region.tools(image, place.language)
+    tiles = below = ""
+    if layout is not None:
+        tiles = "".join(
+            _tile(place, number, tile, layout.original_size, spans.get(number))
+            for number, tile in pictures(layout)
+            if number
+        )
+        facts = "".join(f"<li>{escaped(each)}</li>" for each in _facts(layout, place.language))
+        whole = _thumbnail(place, image, layout, spans.get(0)) if layout.thumbnail else ""
+        below = f'{whole}<ul class="facts">{facts}</ul>'
+    return (
+        f'<div class="seen">{head}<div class="picture">{shown}{tiles}</div>{cutting}{below}</div>'
+    )
+
+
+def _photo_head(place: Place, image: Image) -> str:
+    """Its number and name, and the button that takes it out."""
+    named = say("looked.image", place.language, number=place.image, name=image.name)
+    away = say("inspect.photo.out", place.language, number=place.image)
+    button = action_button("take_out", "×", away, name=place.image)
+    return f'<div class="bar"><span class="named">{escaped(named)}</span>{button}</div>'
+
+
+def _tile(
+    place: Place, number: int, tile: Tile, size: tuple[int, int], span: TileSpan | None
+) -> str:
+    """A tile as a button over the picture: it can be pointed at and reached by keys."""
+    width, height = size
+    left, top, right, bottom = tile.box
+    where = (
+        f"left:{100 * left / width:.3f}%;top:{100 * top / height:.3f}%;"
+        f"width:{100 * (right - left) / width:.3f}%;height:{100 * (bottom - top) / height:.3f}%"
+    )
+    label = escaped(place.tile_words(number, tile, span))
+    return (
+        f'<button type="button" class="tile" style="{where}" '
+        f'data-span="{place.image}-{number}" aria-label="{label}" title="{label}">'
+        f"<span>{number}</span></button>"
+    )
+
+
+def _thumbnail(place: Place, image: Image, layout: ImageLayout, span: TileSpan | None) -> str:
+    assert layout.thumbnail is not None
+    when = "inspect.thumbnail.first" if layout.thumbnail_first else "inspect.thumbnail.last"
+    label = escaped(place.tile_words(0, layout.thumbnail, span))
+    source = thumbnail(image, THUMBNAIL_SIDE)
+    return (
+        f'<button type="button" class="thumbnail" data-span="{place.image}-0" '
+        f'aria-label="{label}" title="{label}"><img src="{source}" alt="">'
+        f"<span>{escaped(say(when, place.language))}</span></button>"
+    )
+
+
+def _facts(layout: ImageLayout, language: str) -> list[str]:
+    width, height = layout.original_size
+    size: dict[str, object] = {"width": width, "height": height}
+    if layout.sent_size is None:
+        facts = [say("inspect.size.unknown", language, **size)]
+    else:
+        sent = {"to_width": layout.sent_size[0], "to_height": layout.sent_size[1]}
+        facts = [say("inspect.size", language, **size, **sent)]
+    facts.append(say("inspect.tokens", language, count=layout.placeholders))
+    if not layout.tiles:
+        return [*facts, say("inspect.tiles.unknown", language)]
+    first = layout.tiles[0]
+    each = first.rows * first.columns
+    if len(layout.tiles) > 1:
+        facts.append(say("inspect.tiles", language, count=len(layout.tiles)))
+    if len(pictures(layout)) > 1:
+        facts.append(say("inspect.tokens.each", language, count=each))
+    grid = {"rows": first.rows, "columns": first.columns}
+    queries = first.rows == 1 and first.columns > 1
+    key = "inspect.tokens.queries" if queries else "inspect.tokens.grid"
+    facts.append(say(key, language, **({} if queries else grid)))
+    seen = [edge(tile.box[side] for tile in layout.tiles) for side, edge in enumerate(EDGES)]
+    if seen[0] > 0.5 or seen[1] > 0.5 or width - seen[2] > 0.5 or height - seen[3] > 0.5:
+        facts.append(say("inspect.cropped", language))
+    if layout.alpha != "none":
+        facts.append(say(f"image.alpha.{layout.alpha}", language))
+    return facts
+
+
+EDGES = (min, min, max, max)
