@@ -17,7 +17,7 @@ from vlm.strings import TABLE
 from vlm.ui import compare_answer, compare_view
 from vlm.ui.compare_examples import PAIRS, example_pair
 from vlm.ui.compare_panel import SECTIONS
-from vlm.ui.compare_room import KEPT_RESULTS, Result, Room, compared, staged
+from vlm.ui.compare_room import KEPT_RESULTS, Result, Room, compared
 from vlm.ui.compare_view import Pair
 from vlm.ui.look import head
 
@@ -141,44 +141,6 @@ def test_another_comparison_ends_the_one_before():
     first = room.begin()
     assert not room.begin().is_set()
     assert first.is_set()
-
-
-def test_work_tells_its_stages_and_can_be_left():
-    def work(told):
-        told("one")
-        told("two")
-        return 7
-
-    heard, stages = [], staged(work, threading.Event())
-    try:
-        while True:
-            heard.append(next(stages))
-    except StopIteration as ended:
-        assert (heard, ended.value) == (["one", "two"], 7)
-    cancel, gate = threading.Event(), threading.Event()
-    left = staged(lambda told: (told("begun"), gate.wait(20)), cancel)
-    assert next(left) == "begun"
-    left.close()  # nobody listens any more
-    assert cancel.is_set()
-    gate.set()
-
-
-def test_waiting_ends_at_once_where_the_work_does_not():
-    cancel, gate = threading.Event(), threading.Event()
-    stages = staged(lambda told: gate.wait(20), cancel)
-    threading.Timer(0.1, cancel.set).start()
-    with pytest.raises(RequestError):
-        next(stages)
-    assert not gate.is_set()
-    gate.set()
-
-
-def test_an_error_of_the_work_is_raised_where_it_is_awaited():
-    def work(told):
-        raise RequestError("empty_question")
-
-    with pytest.raises(RequestError, match="no question"):
-        next(staged(work, threading.Event()))
 
 
 # ---- examples, sections ----

@@ -14,11 +14,12 @@ from vlm.messages import Image
 from vlm.strings import LANGUAGES, error_text, say
 from vlm.ui import compare_api, compare_view
 from vlm.ui.answered import Sent
+from vlm.ui.background import in_background
 from vlm.ui.chat_view import card
 from vlm.ui.compare_asking import Asking
 from vlm.ui.compare_examples import PAIRS, example_pair
 from vlm.ui.compare_parts import build_parts
-from vlm.ui.compare_room import Result, Room, compared, looked_at, staged
+from vlm.ui.compare_room import Result, Room, compared, looked_at
 from vlm.ui.context import (
     QUIET,
     RUNNING,
@@ -266,7 +267,10 @@ class CompareImages:
     ) -> Iterator[Updates]:
         """What changed in pixels."""
         room, key, aligned = room_of(visit), room_of(visit).key, room_of(visit).aligned
-        work = staged(lambda told: compared(pair, aligned, visit.folder, told, cancel), cancel)
+
+        def work(tell: Callable[[str], None]) -> Result:
+            return compared(pair, aligned, visit.folder, tell, cancel)
+
         result = yield from self._followed(work, room, cancel, language)
         room.keep(key, result)
         if room.cancel is cancel:
@@ -282,9 +286,10 @@ class CompareImages:
     ) -> Iterator[Updates]:
         """What changed to the model."""
         room, key, model = room_of(visit), room_of(visit).key, self.context.backend
-        work = staged(
-            lambda told: looked_at(model, pair, result, visit.folder, told, cancel), cancel
-        )
+
+        def work(tell: Callable[[str], None]) -> Result:
+            return looked_at(model, pair, result, visit.folder, tell, cancel)
+
         result = yield from self._followed(work, room, cancel, language)
         room.keep(key, result)
         if room.cancel is cancel:
@@ -292,15 +297,16 @@ class CompareImages:
 
     def _followed(
         self,
-        work: Generator[str, None, Result],
+        work: Callable[[Callable[[str], None]], Result],
         room: Room,
         cancel: threading.Event,
         language: str,
     ) -> Generator[Updates, None, Result]:
         """Shows the stages of work, and returns what comes of it."""
+        stages = in_background(work, cancel, "compare_cancelled")
         try:
             while True:
-                stage = next(work)
+                stage = next(stages)
                 if room.cancel is cancel:
                     room.stage = stage
                     yield {self.parts.progress: compare_view.progress(stage, language)}

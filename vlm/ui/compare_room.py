@@ -1,35 +1,30 @@
 """What the Compare tab keeps of a visit's images, and the work that is done on a pair of them.
 
 In: images and which two are looked at. Out: `Result`s with their pictures as files of the visit.
-The work runs on a thread of its own, so that its stages are told while it runs.
+The work tells its stages while it runs.
 """
 
 import hashlib
-import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from vlm.backend import Traces
 from vlm.compare_ask import Plan, Reply
 from vlm.difference_pictures import heat_map, laid_on
-from vlm.errors import RequestError, VLMError
+from vlm.errors import VLMError
 from vlm.messages import Image, Pixels
 from vlm.ui.compare_view import Pair, address
 
 if TYPE_CHECKING:
     from vlm.compare import Comparison
 
-STEP = 0.05
-"""Seconds between two looks whether work was called off."""
 SHOWN_SIDE = 1600
 """Longest side of the pictures in the page, in pixels."""
 KEPT_RESULTS = 6
 """Pairs whose results are kept, so that going back to one is instant."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,45 +245,3 @@ def _written(picture: Pixels, folder: Path, name: str) -> str:
 
 def _digest(*words: str) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
-
-
-def staged(
-    work: Callable[[Callable[[str], None]], T], cancel: threading.Event
-) -> Generator[str, None, T]:
-    """Does work on a thread of its own, yields the stages that it tells, returns what comes of it.
-
-    Args:
-        work: is given what hears its stages.
-        cancel: ends the waiting at once, and the work at its next look; it is set when nobody
-            listens any more.
-
-    Raises:
-        RequestError: it was cancelled.
-    """
-    heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            heard.put(("done", work(lambda stage: heard.put(("stage", stage)))))
-        except BaseException as error:  # raised again where it is awaited
-            heard.put(("failed", error))
-
-    threading.Thread(target=run, name="compare", daemon=True).start()
-    over = False
-    try:
-        while True:
-            try:
-                kind, value = heard.get(timeout=STEP)
-            except queue.Empty:
-                if cancel.is_set():
-                    raise RequestError("compare_cancelled") from None
-                continue
-            over = kind != "stage"
-            if kind == "done":
-                return value
-            if kind == "failed":
-                raise value
-            yield value
-    finally:
-        if not over:
-            cancel.set()

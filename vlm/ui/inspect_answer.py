@@ -7,8 +7,7 @@ was found is kept in `Looking.answered`.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import gradio as gr
@@ -17,11 +16,11 @@ from vlm.backend import Event, Finished, Progress, TextDelta
 from vlm.errors import RequestError, VLMError
 from vlm.explanation import Explains, Explanation
 from vlm.messages import user_message
-from vlm.model_slot import ModelSlot
 from vlm.settings import model_names
 from vlm.strings import error_text
 from vlm.ui import answer_view
 from vlm.ui.answered import Answered
+from vlm.ui.background import in_background
 from vlm.ui.chat_view import card
 from vlm.ui.context import RUNNING, Context, Updates, Visit
 from vlm.ui.inspect_parts import LOADED, Looking, Parts
@@ -165,13 +164,29 @@ class AnswerSection:
     def _look(self, answered: Answered, cancel: threading.Event) -> Iterator[None]:
         """Where the model looked, by the chosen method."""
         yield from self._ready(answered, cancel)
-        for event in explained(self.slot, answered, cancel):
-            if isinstance(event, Explanation):
-                able = self.slot.capabilities()
-                names = model_names(self.slot.settings, able.details)
-                foreign = bool(answered.origin) and dict(answered.origin) != names
-                answered.keep(event, " · ".join([able.name, *able.details]), foreign)
-            elif isinstance(event, Progress):
+        explanation = yield from self._explained(answered, cancel)
+        able = self.slot.capabilities()
+        names = model_names(self.slot.settings, able.details)
+        foreign = bool(answered.origin) and dict(answered.origin) != names
+        answered.keep(explanation, " · ".join([able.name, *able.details]), foreign)
+        yield
+
+    def _explained(
+        self, answered: Answered, cancel: threading.Event
+    ) -> Generator[None, None, Explanation]:
+        """What `ModelSlot.explain` gives; how far it is goes into the answer."""
+
+        def work(tell: Callable[[Event], None]) -> Explanation:
+            asked = answered.messages, answered.text, answered.options, answered.method
+            return self.slot.explain(*asked, cancel, tell)
+
+        working = in_background(work, cancel, "explain_cancelled")
+        while True:
+            try:
+                event = next(working)
+            except StopIteration as end:
+                return end.value
+            if isinstance(event, Progress):
                 answered.progress = event
             yield
 
@@ -212,39 +227,3 @@ class AnswerSection:
             self.parts.cancel: gr.update(interactive=False),
             self.parts.notice: "",
         }
-
-
-def explained(
-    slot: ModelSlot, answered: Answered, cancel: threading.Event
-) -> Iterator[Event | Explanation]:
-    """What `ModelSlot.explain` tells, and at last what it gives. Raises what it raises.
-
-    It runs on a thread of its own, as it tells by calls; left half-way, it is called off.
-    """
-    told: SimpleQueue[Event | Explanation | BaseException] = SimpleQueue()
-
-    def work() -> None:
-        try:
-            found = slot.explain(
-                answered.messages,
-                answered.text,
-                answered.options,
-                answered.method,
-                cancel,
-                told.put,
-            )
-            told.put(found)
-        except BaseException as error:  # handed on to whoever asked; nothing is swallowed
-            told.put(error)
-
-    threading.Thread(target=work, name="explain", daemon=True).start()
-    try:
-        while True:
-            event = told.get()
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-            if isinstance(event, Explanation):
-                return
-    finally:
-        cancel.set()
