@@ -34,7 +34,7 @@ def photos(
         spans: where their tiles stand in the prompt; empty before the run.
         language: of the page.
     """
-    return "".join(
+    drawn = (
         _photo(
             Place(number, len(images) > 1, language),
             image,
@@ -43,6 +43,7 @@ def photos(
         )
         for number, (image, layout) in enumerate(zip(images, layouts, strict=True), 1)
     )
+    return f'<div class="photos">{"".join(drawn)}</div>' if images else ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def _photo(
     place: Place, image: Image, layout: ImageLayout | None, spans: Mapping[int, TileSpan]
 ) -> str:
     head = _photo_head(place, image) if place.several else ""
+    width, height = image.original_size
     shown = f'<img src="{thumbnail(image, SIDE)}" alt="{escaped(image.name)}">'
     cutting = region.tools(image, place.language)
     tiles = below = ""
@@ -90,7 +92,8 @@ def _photo(
         whole = _thumbnail(place, image, layout, spans.get(0)) if layout.thumbnail else ""
         below = f'{whole}<ul class="facts">{facts}</ul>'
     return (
-        f'<div class="seen">{head}<div class="picture">{shown}{tiles}</div>{cutting}{below}</div>'
+        f'<div class="seen">{head}<div class="picture" style="--aspect:{width / height:.4f}">'
+        f"{shown}{tiles}</div>{cutting}{below}</div>"
     )
 
 
