@@ -103,6 +103,8 @@
         const said = section.querySelector('.said');
         if (said && said.textContent !== word.dataset.said) said.textContent = word.dataset.said;
         section.dataset.shown = word.dataset.word;
+        for (const each of section.querySelectorAll('.chances'))
+            each.classList.toggle('other', each.dataset.of !== word.dataset.word);
     };
 
     const choose = (word) => {

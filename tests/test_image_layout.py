@@ -4,12 +4,15 @@ import threading
 
 import numpy
 import pytest
+import torch
 from PIL import Image as pillow
 
 from tests.support.fakes import photo
 from vlm.engine import Engine
 from vlm.errors import RequestError
+from vlm.image_layout import ImageReader
 from vlm.images import open_image
+from vlm.inspection import PixelScale
 from vlm.messages import Image, user_message
 from vlm.options import GenerationOptions
 
@@ -175,3 +178,38 @@ def test_layouts_are_told_while_an_answer_runs(engine):
     thread.join()
     assert still_running
     assert len({layout.placeholders for layout in layouts}) == 1
+
+
+# ---- back to colours ----
+
+
+def test_pixels_become_colours_again_where_they_are_pictures(engine):
+    reader = engine.reader.images
+    scale = reader.pixel_scale()
+    colour = (30, 220, 140)
+    plain = Image(pillow.new("RGB", (64, 64), colour), "plain", "plain", (64, 64))
+    pixels = reader.read(plain, {}).inputs["pixel_values"]
+    if pixels.ndim < 4:  # patches in rows
+        assert scale is None
+        return
+    assert scale is not None and scale is reader.pixel_scale()  # tried once
+    seen = pixels.reshape(-1, *pixels.shape[-3:])[0, :, 5, 5].tolist()
+    ends = zip(seen, scale.black, scale.white, strict=True)
+    found = [255 * (value - black) / (white - black) for value, black, white in ends]
+    assert found == pytest.approx(colour, abs=2)
+
+
+def test_colours_that_a_processor_mixes_are_not_given_back(engine, monkeypatch):
+    reader = ImageReader(engine.processor, "<image>")
+    monkeypatch.setattr(
+        reader, "_first_tensor", lambda pixels: tensor_of(pixels).flip(0).square()[None]
+    )
+    assert reader.pixel_scale() is None
+    other = ImageReader(engine.processor, "<image>")
+    monkeypatch.setattr(other, "_first_tensor", lambda pixels: 3 * tensor_of(pixels)[None] - 1)
+    assert other.pixel_scale() == PixelScale((-1.0, -1.0, -1.0), (2.0, 2.0, 2.0))
+
+
+def tensor_of(pixels):
+    """(3, height, width), 0 to 1."""
+    return torch.from_numpy(numpy.array(pixels)).permute(2, 0, 1) / 255

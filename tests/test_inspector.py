@@ -12,7 +12,8 @@ from tests.support.fakes import ScriptedBackend, photo
 from vlm.backend import Progress
 from vlm.engine import Engine
 from vlm.errors import RequestError
-from vlm.inspection import Inspection, tile_spans
+from vlm.inspection import Inspection, TowerFacts, tile_spans
+from vlm.inspector import tower_facts
 from vlm.messages import user_message
 from vlm.model_slot import ModelSlot
 from vlm.options import GenerationOptions
@@ -73,6 +74,34 @@ def test_progress_counts_the_stages(engine: Engine) -> None:
     assert told[0] == (0, total)
     assert told == sorted(told)
     assert told[-1] == (len({stage.name for stage in found.stages}), total)
+
+
+def test_the_form_of_the_tower_is_told(engine: Engine) -> None:
+    tower = inspect(engine)[0].tower
+    assert tower.attends
+    if engine.model.config.model_type == "llava":  # the last layer but one
+        assert tower.layers == engine.model.config.vision_config.num_hidden_layers
+        assert tower.selected == tower.layers - 1
+    elif engine.model.config.model_type != "qwen2_5_vl":
+        assert tower.selected is None
+
+
+def test_towers_of_convolutions_and_none_at_all() -> None:
+    from vlm.unweighted import open_unweighted
+
+    found = open_unweighted("pocket").inspect(QUESTION)
+    assert found.tower == TowerFacts(attends=False)
+    assert found.of_images.sum() == found.image_tokens == 32
+    starts = [(each.start, each.stop) for each in found.pieces if each.placeholder]
+    assert all(found.of_images[start:stop].all() for start, stop in starts)
+
+    class NoTower:
+        config = base_model = None
+
+        def get_encoder(self, modality: str) -> "NoTower":
+            return self
+
+    assert tower_facts(NoTower()) == TowerFacts()
 
 
 def test_times_go_on_and_types_are_told(engine: Engine) -> None:

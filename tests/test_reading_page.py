@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy
 import pytest
 
 from tests.reading_lines import LINK, PAGES, ROOT
-from tests.support.fakes import photo
 from vlm import families
+from vlm.images import open_image
+from vlm.inspection import Inspection, pictures
 from vlm.messages import user_message
 from vlm.ui.shelf import Shelf
 from vlm.words.inspect import INSPECT
@@ -64,9 +66,13 @@ def test_stages_that_are_named_exist(path: Path) -> None:
 SHELF = Shelf()
 
 
+def look(name: str, example: str = "coffee") -> Inspection:
+    image = open_image(ROOT / "assets" / "examples" / f"{example}.jpg")
+    return SHELF.open(name).inspect([user_message("", [image])])
+
+
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
-    found = SHELF.open(name).inspect([user_message("", [photo(size=(600, 400))])])
-    return {stage.name: stage.array.shape for stage in found.stages}
+    return {stage.name: stage.array.shape for stage in look(name).stages}
 
 
 TOKENS = {
@@ -86,6 +92,19 @@ def test_the_first_question(name: str) -> None:
     assert shapes(name)["projector"][1] == TOKENS[name]
 
 
+def test_the_third_question() -> None:
+    for name, first, tiles in (
+        ("OpenGVLab/InternVL-Chat-V1-5", False, 6),
+        ("openbmb/MiniCPM-V-2_6", True, 2),
+    ):
+        (layout,) = look(name).layouts
+        assert (layout.thumbnail_first, len(layout.tiles or ())) == (first, tiles)
+        assert len(pictures(layout)) == tiles + 1
+    assert look("OpenGVLab/InternVL-Chat-V1-5").image_tokens == 1792
+    (layout,) = look("openbmb/MiniCPM-V-2_6", "cat").layouts
+    assert layout.thumbnail is None and len(pictures(layout)) == 1
+
+
 def test_the_fourth_question() -> None:
     found = shapes("OpenGVLab/InternVL-Chat-V1-5")
     assert found["selected"] == (7, 1025, 3200)
@@ -98,3 +117,40 @@ def test_the_sixth_question() -> None:
     assert found["projector"] == (3, 64, 3584)
     for page in WRITTEN.values():
         assert "3 x 1036 x 1152" in page and "7 x 256 x 12800" in page
+
+
+def test_the_fifth_question() -> None:
+    (drawn,) = look("openbmb/MiniCPM-V-2_6").figures
+    assert (drawn.facts["patches"], drawn.facts["used"], drawn.facts["places"]) == (
+        3086,
+        1826,
+        4900,
+    )
+    sizes = next(s.array for s in look("openbmb/MiniCPM-V-2_6").stages if s.name == "tgt_sizes")
+    assert sizes.tolist() == [[26, 39], [37, 28], [37, 28]]
+
+
+TABLES = {
+    "OpenGVLab/InternVL-Chat-V1-5": 32,
+    "CLIP-ViT-L+Qwen-7B": 16,
+    "google/paligemma-3b-mix-224": 16,
+    "jingyaogong/MiniMind2-V": 14,
+    "jingyaogong/minimind-3v": 8,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tenth_question(name: str) -> None:
+    facts = next(figure.facts for figure in look(name).figures if figure.name == "table")
+    assert dict(facts) == {"stored": TABLES[name], "side": TABLES[name]}
+    assert not any(figure.name == "table" for figure in look("pocket").figures)
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_the_twelfth_question(name: str) -> None:
+    (layout,) = look(name).layouts
+    boxes = numpy.array([tile.box for tile in layout.tiles or ()])
+    seen = [*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]
+    assert seen == ([100, 0, 500, 400] if name == "jingyaogong/MiniMind2-V" else [0, 0, 600, 400])
+    (square,) = look(name, "astronaut").layouts
+    assert sum((t.box[2] - t.box[0]) * (t.box[3] - t.box[1]) for t in square.tiles or ()) == 512**2

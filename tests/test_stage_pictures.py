@@ -2,20 +2,24 @@
 
 import numpy
 import pytest
+from PIL import Image as pillow
 
 from vlm.backend import Stage
-from vlm.inspection import Figure
+from vlm.inspection import Figure, PixelScale
+from vlm.messages import Image, user_message
 from vlm.stage_pictures import (
     PALE,
     TALL,
     features,
     figure_picture,
     histogram,
+    is_strip,
     mosaic,
     numbers,
     picture,
     strip,
 )
+from vlm.unweighted import open_unweighted
 
 RANDOM = numpy.random.default_rng(0)
 
@@ -31,6 +35,45 @@ def test_pixels_look_like_the_picture() -> None:
     shown = numpy.asarray(picture(stage(pixels, "images channels height width")))
     assert shown.shape == (4, 6, 3)
     assert shown[1, 5].tolist() == [255, 0, 0]
+
+
+def test_one_scale_for_all_colours_where_nothing_is_known() -> None:
+    pixels = numpy.zeros((1, 3, 2, 2), numpy.float32)
+    pixels[0, :, 0] = 1.0  # white above black
+    pixels[0, 0, 1] = 0.9  # but for some red
+    shown = numpy.asarray(picture(stage(pixels, "images channels height width")))
+    assert shown[0, 0].tolist() == [255, 255, 255]
+    assert shown[1, 1].tolist() == [230, 0, 0]
+
+
+def test_a_known_scale_gives_the_colours_back() -> None:
+    scale = PixelScale((-1.0, -2.0, 0.0), (1.0, 2.0, 255.0))
+    pixels = numpy.array([0.0, -2.0, 51.0], numpy.float32)[None, :, None, None]
+    (colour,) = numpy.asarray(picture(stage(pixels, "images channels height width"), (), scale))[0]
+    assert colour.tolist() == [128, 0, 51]
+
+
+@pytest.mark.parametrize("colour", [(200, 30, 60), (20, 90, 240), (128, 128, 128), (0, 0, 0)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jingyaogong/MiniMind2-V",  # the mean and deviation of CLIP
+        "jingyaogong/minimind-3v",  # 0.5 and 0.5
+        "openbmb/MiniCPM-V-2_6",  # the same, in strips
+        "OpenGVLab/Mini-InternVL-Chat-2B-V1-5",  # those of ImageNet
+        "pocket",
+    ],
+)
+def test_a_photo_in_one_colour_keeps_it(name: str, colour: tuple[int, int, int]) -> None:
+    plain = Image(pillow.new("RGB", (300, 200), colour), str(colour), "plain", (300, 200))
+    found = open_unweighted(name).inspect([user_message("", [plain])])
+    pixels = next(each for each in found.stages if each.name == "pixel_values")
+    drawn = picture(pixels, found.stages, found.pixel_scale)
+    assert drawn is not None
+    shown = numpy.asarray(drawn).reshape(-1, 3).astype(int)
+    of_photo = shown[(shown != PALE).any(1)]  # the ground between pictures is pale
+    assert len(of_photo) > 0.5 * len(shown)
+    assert abs(of_photo - colour).max() <= 2
 
 
 def test_a_strip_of_patches_is_put_together_again() -> None:
@@ -84,6 +127,35 @@ def test_a_strip_has_a_pixel_for_each_token() -> None:
     assert strip(numpy.arange(10_000.0)).size == (2048, 1)
     light = numpy.asarray(shown)[0].astype(int).sum(axis=1)
     assert light[95] > light[50] > light[5]
+
+
+def test_a_strip_marks_the_tokens_of_images() -> None:
+    marked = numpy.zeros(100, bool)
+    marked[20:60] = True
+    ids = stage(numpy.arange(100)[None], "batch tokens")
+    drawn = picture(ids, of_images=marked)
+    assert drawn is not None
+    shown = numpy.asarray(drawn)
+    assert shown.shape == (8, 100, 3)
+    below = (shown[-1] != PALE).any(1)
+    assert below.tolist() == marked.tolist()
+    assert (shown[0] == numpy.asarray(strip(numpy.arange(100)))[0]).all()
+    longer = numpy.zeros(10_000, bool)
+    longer[5000] = True  # one token among many that share its place is still seen
+    many = numpy.asarray(strip(numpy.arange(10_000), longer))
+    assert (many[-1] != PALE).any(1).sum() == 1
+
+
+def test_only_tokens_of_the_prompt_are_marked() -> None:
+    marked = numpy.ones(4, bool)
+    hidden = RANDOM.random((1, 4, 8), numpy.float32)
+    assert picture(stage(hidden, "batch tokens width"), of_images=marked).height == 8
+    assert picture(stage(hidden[:, 1:], "batch tokens width"), of_images=marked).height == 1
+    assert picture(stage(hidden[0], "positions width"), of_images=marked).height == 1
+    assert picture(stage(hidden, "batch tokens width"), of_images=~marked).height == 1
+    assert is_strip(stage(hidden[0], "positions width"))
+    assert not is_strip(stage(hidden, "images positions width"))
+    assert not is_strip(stage(hidden, "batch tokens words"))
 
 
 def test_a_mosaic_holds_every_part() -> None:

@@ -9,13 +9,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from PIL import Image as pillow
 
 from vlm.backend import ImageLayout, Tile
 from vlm.errors import RequestError
+from vlm.inspection import PixelScale
 from vlm.messages import Image, Pixels
 from vlm.processors import image_arguments, image_settings
 
@@ -77,6 +78,7 @@ class ImageReader:
         self._texts: OrderedDict[ImageKey, ImageText] = OrderedDict()
         self._layouts: OrderedDict[ImageKey, ImageLayout] = OrderedDict()
         self._alphas: dict[tuple[str, bool], Alpha] = {}
+        self._scales: list[PixelScale | None] = []
 
     def convert(self, pixels: Pixels) -> Pixels:
         """The picture as the processor can take it: in RGB where it does not see to that."""
@@ -149,6 +151,37 @@ class ImageReader:
             for name, each in candidates.items()
         }
         return min(far.items(), key=lambda item: item[1])[0]
+
+    def pixel_scale(self) -> PixelScale | None:
+        """How pixels become colours again; found out by trying, once.
+
+        None where the processor does more than shift and scale each colour by itself, or does not
+        hand out pictures of three colours.
+        """
+        if not self._scales:
+            try:
+                self._scales.append(self._try_scale())
+            except RequestError:  # it refuses a plain picture
+                self._scales.append(None)
+        return self._scales[0]
+
+    def _try_scale(self) -> PixelScale | None:
+        """From a black and a white picture; a third in one colour must come out between them."""
+        plain = (pillow.new("RGB", PROBE_SIZE, colour) for colour in ("black", "white", HIDDEN))
+        tensors = [self._first_tensor(each).float() for each in plain]
+        shape = tensors[0].shape
+        if any(each.ndim < 4 or each.shape[-3] != 3 or each.shape != shape for each in tensors):
+            return None
+        flat = torch.stack([each.reshape(-1, *shape[-3:]) for each in tensors])
+        flat = flat.transpose(1, 2).flatten(2)  # (probes, colours, pixels)
+        at = (flat[1] - flat[0]).abs().argmax(1)  # (colours,): padding never differs
+        black, white, hidden = flat.gather(2, at.expand(3, 3)[..., None])[..., 0]
+        found = (hidden - black) / (white - black)  # (colours,)
+        expected = torch.tensor(HIDDEN) / 255
+        if not torch.allclose(found, expected, atol=0.02):
+            return None
+        low, high = (tuple(each.tolist()) for each in (black, white))
+        return PixelScale(cast(Any, low), cast(Any, high))
 
     def _first_tensor(self, pixels: Pixels) -> torch.Tensor:
         processed, _ = self._process(pixels, image_arguments(self._processor, {}))

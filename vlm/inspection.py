@@ -53,6 +53,8 @@ class Figure:
             "buckets": (rows, columns), how many patches use each place of a table of positions;
             "positions": (rows, columns, width), a table of positions as it is stored;
             "positions_used": the same, as large as the grid of patches asks for;
+            "table": (rows, columns) of the grid of patches, number of the place of the stored
+            table that each lies over: what is known of it without weights;
             "gathered": (rows, columns), number of the token that each patch goes into;
             "pairs": (2, rows of a head), number of the pair that is turned together, as it is
             stored and as it is loaded;
@@ -62,9 +64,40 @@ class Figure:
         facts: what the words of its caption name.
     """
 
-    name: Literal["filters", "buckets", "positions", "positions_used", "gathered", "pairs", "turns"]
+    name: Literal[
+        "filters", "buckets", "positions", "positions_used", "table", "gathered", "pairs", "turns"
+    ]
     array: "numpy.ndarray"
     facts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PixelScale:
+    """What black and white come out as, of each colour: all that a processor does to them.
+
+    Attributes:
+        black, white: numbers in `pixel_values` for red, green and blue.
+    """
+
+    black: tuple[float, float, float]
+    white: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerFacts:
+    """What the form of a vision tower tells, with weights or without.
+
+    Attributes:
+        attends: whether its positions see each other by attention; False: it is made of
+            convolutions alone; None: unknown.
+        layers: how many it has; None: unknown.
+        selected: after which of them, from 1, its features are handed on, 0 being before the
+            first; None: unknown.
+    """
+
+    attends: bool | None = None
+    layers: int | None = None
+    selected: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,6 +119,8 @@ class Inspection:
         memory: without weights, bytes by part: "none", "int8" and "nf4" are the weights in 16, 8
             and 4 bits, "work" the most that this prompt takes besides them.
         byte_words: the tokenizer is not at hand, so words were counted in bytes.
+        pixel_scale: how pixels become colours again; None: unknown.
+        tower: what is known of the vision tower.
     """
 
     model: str
@@ -101,11 +136,23 @@ class Inspection:
     complete: bool = True
     memory: Mapping[str, int] = field(default_factory=dict)
     byte_words: bool = False
+    pixel_scale: PixelScale | None = None
+    tower: TowerFacts = TowerFacts()
 
     @property
     def weightless(self) -> bool:
         """Whether only shapes are known."""
         return bool(self.memory)
+
+    @property
+    def of_images(self) -> "numpy.ndarray":
+        """(tokens,): whether each token of the prompt stands for an image."""
+        import numpy
+
+        found = numpy.zeros(self.tokens, bool)
+        for each in self.pieces:
+            found[each.start : each.stop] = each.placeholder
+        return found
 
     @property
     def image_tokens(self) -> int:

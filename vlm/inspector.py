@@ -17,7 +17,7 @@ from torch import nn
 
 from vlm.backend import Stage
 from vlm.families import Family, Tap
-from vlm.inspection import Figure, Inspection, Piece, Word
+from vlm.inspection import Figure, Inspection, Piece, TowerFacts, Word
 from vlm.messages import Message, images_of
 from vlm.reading import PromptReader
 from vlm.trace import Cancelled, Found, first_step, native_taps, stages, watched
@@ -107,6 +107,8 @@ def look(
         complete=complete,
         memory={"work": work} if run else {},
         byte_words=subject.byte_words,
+        pixel_scale=reader.images.pixel_scale() if layouts else None,
+        tower=tower_facts(model),
     )
 
 
@@ -153,6 +155,24 @@ def figures(subject: Subject, shown: Sequence[Stage]) -> Iterator[Figure]:
         yield Figure("filters", filters[:FILTERS], {"count": count, "side": filters.shape[1]})
     if subject.family is not None:
         yield from subject.family.figures(subject.model, shown)
+
+
+def tower_facts(model: Any) -> TowerFacts:
+    """What the form of a model's vision tower and its configuration tell."""
+    tower = model.get_encoder(modality="image")
+    if tower is model or tower is model.base_model:  # what transformers returns for none
+        return TowerFacts()
+    kinds = [type(module) for module in tower.modules()]
+    attends = any("Attention" in kind.__name__ for kind in kinds)
+    convolves = sum(issubclass(kind, nn.Conv2d) for kind in kinds) > 1  # one cuts into patches
+    layers = getattr(getattr(tower, "config", None), "num_hidden_layers", None)
+    chosen = getattr(model.config, "vision_feature_layer", None)
+    selected = None
+    if isinstance(layers, int) and isinstance(chosen, int):
+        selected = chosen if chosen >= 0 else layers + 1 + chosen  # 0 is before the first layer
+    return TowerFacts(
+        attends=True if attends else False if convolves else None, layers=layers, selected=selected
+    )
 
 
 def first_filters(model: Any) -> numpy.ndarray | None:

@@ -13,7 +13,7 @@ from PIL import Image as pillow
 
 from vlm.backend import Stage
 from vlm.difference_pictures import COLOURS, heat_colours
-from vlm.inspection import Figure
+from vlm.inspection import Figure, PixelScale
 from vlm.messages import Pixels
 
 MOST = 16
@@ -28,17 +28,26 @@ BINS = 48
 TALL = 6
 LONGEST_STRIP = 2048
 """Tokens of a strip that get a pixel each; of more, some share one."""
+STRIP_ROWS = (5, 1, 2)
+"""Rows of a strip with marks: its values, a gap, the marks."""
 
 GRIDS = ("images", "sides")
 """Axes of a stage that holds rows and columns of patches of each picture."""
 
 
-def picture(stage: Stage, others: Sequence[Stage] = ()) -> Pixels | None:
+def picture(
+    stage: Stage,
+    others: Sequence[Stage] = (),
+    scale: PixelScale | None = None,
+    of_images: ndarray | None = None,
+) -> Pixels | None:
     """A stage as a picture; None where there are no values, or nothing to see.
 
     Args:
         stage: to be shown.
         others: of the same run: one of them may say how a picture's patches lie.
+        scale: how its pixels become colours; None: one scale for all of them.
+        of_images: (tokens,), whether each token of the prompt stands for an image.
     """
     array, axes = stage.array, stage.axes
     if not stage.known or not array.size:
@@ -46,17 +55,36 @@ def picture(stage: Stage, others: Sequence[Stage] = ()) -> Pixels | None:
     sizes = next((each.array for each in others if each.axes == GRIDS and each.known), None)
     if axes[-3:] == ("channels", "height", "width"):
         flat = array.reshape(-1, *array.shape[-3:])[:MOST]
-        return mosaic(_upright(flat, sizes))
+        return mosaic(_upright(flat, sizes, scale))
     if axes[0] == "images" and axes[-1] == "width" and array.ndim == 3:
         return mosaic(features(array[:MOST], sizes))
     if axes == ("images", "width", "rows", "columns"):
         moved = array[:MOST].transpose(0, 2, 3, 1)  # (images, rows, columns, width)
         return mosaic(list(_coloured(moved)))
-    if axes[-1] == "width":
-        return strip(numpy.linalg.norm(array.reshape(-1, array.shape[-1]), axis=1))
-    if axes == ("batch", "tokens"):
-        return strip(array[0])
+    if is_strip(stage):
+        values = array[0] if axes[-1] == "tokens" else _lengths(array)
+        return strip(values, of_images if is_marked(stage, of_images) else None)
     return histogram(array)
+
+
+def is_strip(stage: Stage) -> bool:
+    """Whether a stage is drawn as a number for each token in a row."""
+    if stage.axes == ("batch", "tokens"):
+        return True
+    return stage.axes[-1] == "width" and stage.axes[0] != "images"
+
+
+def is_marked(stage: Stage, of_images: ndarray | None) -> bool:
+    """Whether the tokens of a strip are those of the prompt, some of which are of an image."""
+    if of_images is None or "tokens" not in stage.axes:
+        return False
+    tokens = stage.array.shape[stage.axes.index("tokens")]
+    return tokens == len(of_images) and bool(of_images.any())
+
+
+def _lengths(array: ndarray) -> ndarray:
+    """(..., width) -> (positions,): how long each vector of features is."""
+    return numpy.linalg.norm(array.reshape(-1, array.shape[-1]), axis=1)
 
 
 def features(array: ndarray, sizes: ndarray | None = None) -> list[ndarray]:
@@ -104,13 +132,17 @@ def _coloured(array: ndarray) -> ndarray:
     return _bytes(scaled).reshape(*array.shape[:-1], 3)
 
 
-def _upright(pixels: ndarray, sizes: ndarray | None) -> list[ndarray]:
+def _upright(pixels: ndarray, sizes: ndarray | None, scale: PixelScale | None) -> list[ndarray]:
     """Normalised pixels (images, 3, height, width) as colours: [(height, width, 3)].
 
     Pictures that come as a strip of patches are put together again by rows and columns `sizes`.
     """
-    low, high = (edge(axis=(0, 2, 3), keepdims=True) for edge in (pixels.min, pixels.max))
-    colours = _bytes((pixels - low) / numpy.maximum(high - low, 1e-9))
+    if scale is not None and pixels.shape[1] == 3:
+        low, high = (numpy.reshape(end, (3, 1, 1)) for end in (scale.black, scale.white))
+        colours = _bytes((pixels - low) / (high - low))
+    else:  # of each colour by itself it would give grey ground a colour
+        low, high = float(pixels.min()), float(pixels.max())
+        colours = _bytes((pixels - low) / max(high - low, 1e-9))
     colours = colours.transpose(0, 2, 3, 1)  # (images, height, width, 3)
     if colours.shape[-1] != 3:
         return [numpy.repeat(each[..., :1], 3, axis=-1) for each in colours]
@@ -141,17 +173,31 @@ def mosaic(parts: Sequence[ndarray], columns: int = 0) -> Pixels:
     return pillow.fromarray(ground)
 
 
-def strip(values: ndarray) -> Pixels:
+def strip(values: ndarray, marked: ndarray | None = None) -> Pixels:
     """A number for each token as a strip, dark to light; one pixel high.
 
     The scale ends at the 1st and 99th percentile: the first token of a prompt often is far out.
+
+    Args:
+        values: (tokens,).
+        marked: (tokens,), which of them get a line below; the strip is higher then.
     """
-    values = values.astype(numpy.float64)
-    if len(values) > LONGEST_STRIP:
-        edges = numpy.linspace(0, len(values), LONGEST_STRIP + 1).astype(int)[:-1]
-        values = numpy.maximum.reduceat(values, edges)
+    values = _fewer(values.astype(numpy.float64))
     low, high = numpy.percentile(values, (1, 99))
-    return pillow.fromarray(_heat((values - low) / max(high - low, 1e-9))[None])
+    line = _heat((values - low) / max(high - low, 1e-9))[None]  # (1, tokens, 3)
+    if marked is None:
+        return pillow.fromarray(line)
+    below = numpy.where(_fewer(marked)[:, None], _bytes(COLOURS[1]), PALE).astype(numpy.uint8)
+    parts = (line, numpy.full_like(line, PALE), below[None])
+    return pillow.fromarray(numpy.concatenate(parts).repeat(STRIP_ROWS, 0))
+
+
+def _fewer(values: ndarray) -> ndarray:
+    """At most `LONGEST_STRIP` of them: the largest of those that share a place."""
+    if len(values) <= LONGEST_STRIP:
+        return values
+    edges = numpy.linspace(0, len(values), LONGEST_STRIP + 1).astype(int)[:-1]
+    return numpy.maximum.reduceat(values, edges)
 
 
 def histogram(array: ndarray) -> Pixels:

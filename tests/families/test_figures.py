@@ -93,7 +93,9 @@ def test_a_table_of_another_size_is_drawn_before_and_after(tiny_model: Any) -> N
 # ---- CLIP + Qwen, MiniMind-V ----
 
 
-@pytest.mark.parametrize(("name", "class_rows"), [("clip_qwen", 1), ("minimind_v", 1)])
+@pytest.mark.parametrize(
+    ("name", "class_rows"), [("clip_qwen", 1), ("minimind_v", 1), ("paligemma", 0)]
+)
 def test_the_towers_table_is_drawn_as_its_grid(tmp_path: Path, name: str, class_rows: int) -> None:
     family = families.families()[name]
     model: Any = load(
@@ -102,15 +104,56 @@ def test_the_towers_table_is_drawn_as_its_grid(tmp_path: Path, name: str, class_
     drawn = {each.name: each for each in family.figures(model, ())}["positions"]
     table = model.model.vision_tower.embeddings.position_embedding.weight.detach()
     side = drawn.facts["stored"]
+    assert side == drawn.facts["side"]
     assert side**2 == len(table) - class_rows > 1
     assert drawn.array.tolist() == table[class_rows:].reshape(side, side, -1).tolist()
 
 
 def test_a_table_without_a_class_token_is_drawn_whole() -> None:
     table = torch.arange(12.0).reshape(4, 3)
-    (drawn,) = stored_positions(table)
+    (drawn,) = stored_positions(table, 2)
     assert drawn.array.tolist() == table.reshape(2, 2, 3).tolist()
-    assert stored_positions(table.to("meta")) == []
+    assert dict(drawn.facts) == {"stored": 2, "side": 2}
+
+
+@pytest.mark.parametrize(
+    ("side", "line"), [(2, [0, 1]), (4, [0, 0, 1, 1]), (3, [0, 1, 1]), (1, [1])]
+)
+def test_without_weights_it_is_told_which_places_patches_lie_over(
+    side: int, line: list[int]
+) -> None:
+    (drawn,) = stored_positions(torch.empty(5, 3, device="meta"), side, before=1)
+    assert drawn.name == "table"
+    assert dict(drawn.facts) == {"stored": 2, "side": side}
+    assert drawn.array.tolist() == [[2 * row + column for column in line] for row in line]
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("OpenGVLab/InternVL-Chat-V1-5", 32),
+        ("google/paligemma-3b-mix-224", 16),
+        ("google/paligemma-3b-mix-448", 32),
+        ("CLIP-ViT-L+Qwen-7B", 16),
+        ("jingyaogong/MiniMind2-V", 14),
+        ("jingyaogong/minimind-3v", 8),
+    ],
+)
+def test_every_table_is_known_without_weights(name: str, stored: int) -> None:
+    drawn = figures(name)["table"]
+    assert dict(drawn.facts) == {"stored": stored, "side": stored}
+    assert sorted(drawn.array.ravel().tolist()) == list(range(stored**2))  # a place for each patch
+
+
+def test_a_tile_of_another_size_than_the_table_is_told_without_weights() -> None:
+    from vlm.families.internvl15 import published
+    from vlm.families.internvl15.figures import draw
+    from vlm.loading import empty_model
+
+    config = published.configuration("OpenGVLab/Mini-InternVL-Chat-2B-V1-5")
+    config.force_image_size = 224
+    (drawn, _) = draw(empty_model(config))
+    assert (drawn.name, dict(drawn.facts)) == ("table", {"stored": 32, "side": 16})
 
 
 def test_siglip_has_no_class_token() -> None:

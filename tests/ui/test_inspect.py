@@ -166,6 +166,7 @@ def test_the_tiles_are_there_before_anything_runs(open_inspect):
     assert box["height"] == pytest.approx(picture["height"], abs=2)
     expect(tab.find(".facts")).to_contain_text("300 × 200 → 512 × 256 pixels")
     expect(tab.find(".facts")).to_contain_text("12 visual tokens")
+    expect(tab.find(".facts li")).to_contain_text(["2 tiles and a thumbnail", "4 each"])
     assert backend.questions == []
 
 
@@ -328,6 +329,14 @@ def test_a_model_without_weights(open_inspect):
     expect(tab.find(".sequence .span")).to_have_count(7)
     expect(tab.find("#inspect-figures")).to_contain_text("It gathers")
     expect(tab.find("#inspect-sequence")).to_contain_text("counted in bytes")
+    expect(tab.find("#inspect-sequence")).to_contain_text("exactly 1792 of them of the image")
+    expect(tab.find("#inspect-figures")).to_contain_text("used as it is stored")
+    tab.find(".unfold").get_by_text("vision_tower", exact=True).click()
+    expect(tab.find(".unfolded:visible")).to_contain_text("32 × 32 places for 32 × 32 patches")
+    tab.find(".unfold").get_by_text("input_ids", exact=True).click()
+    strip = tab.find(".large.strip:visible")
+    expect(strip).to_have_css("height", "64px")
+    assert strip.bounding_box()["width"] > 320
 
 
 def test_images_come_from_chat(open_inspect, serve, open_tab):
@@ -347,7 +356,7 @@ def test_the_language_changes_all_of_it(open_inspect):
     tab = open_inspect()
     traced(tab)
     tab.find("#language").get_by_text("简体中文").click()
-    expect(tab.find("#inspect-table h3").first).to_have_text("穿过模型的路")
+    expect(tab.find("#inspect-table h3").first).to_have_text("模型内部的各个阶段")
     expect(tab.find("#inspect-sequence h3").first).to_have_text("合并后的序列")
     expect(tab.find("#inspect-question textarea")).to_have_value("图里有什么？")
     expect(tab.find("#trace")).to_have_text("开始追踪")

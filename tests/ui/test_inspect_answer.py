@@ -230,6 +230,26 @@ def test_a_pressed_word_stays_and_opens_its_tokens(open_inspect):
     expect(tab.find(".chances:visible")).to_have_count(0)
 
 
+def test_tokens_are_those_of_the_pressed_word_whatever_map_is_shown(open_inspect):
+    tab = open_inspect()
+    answer(tab)
+    word(tab, "cat").click()
+    opened = tab.find(".chances:visible")
+    expect(opened.locator(".whose")).to_have_text("Tokens of “cat”, the word that is pressed")
+    expect(opened).not_to_have_class(re.compile("other"))
+    word(tab, "sits").hover()
+    expect(tab.find(".looked")).to_have_attribute("data-shown", "3")
+    expect(opened).to_have_count(1)
+    expect(opened).to_contain_text("“cat”")
+    expect(opened).to_have_class(re.compile("other"))
+    tab.find("#looked-title").hover()
+    expect(tab.find(".looked")).to_have_attribute("data-shown", "2")
+    expect(opened).not_to_have_class(re.compile("other"))
+    word(tab, "sits").click()
+    expect(opened.locator(".whose")).to_contain_text("“sits”")
+    expect(opened).not_to_have_class(re.compile("other"))
+
+
 def test_keys_go_from_word_to_word(open_inspect):
     tab = open_inspect()
     answer(tab)

@@ -134,20 +134,25 @@ class ImagesDoNotCount:
 # ---- what a picture explains ----
 
 
-def stored_positions(table: "Tensor", before: int = 0) -> "list[Figure]":
-    """A tower's table of learned positions as its grid of patches; nothing without weights.
+def stored_positions(table: "Tensor", side: int, before: int = 0) -> "list[Figure]":
+    """A tower's table of learned positions as its grid; without weights, what is used of it.
 
     Args:
-        table: (before + patches, width), of a square of patches.
+        table: (before + places, width), of a square of places.
+        side: rows, and columns, of the patches that it is used for.
         before: rows that stand for no patch, such as that of the class token.
     """
     from vlm.inspection import Figure
 
-    if table.is_meta:
-        return []
-    side = math.isqrt(table.shape[0] - before)
-    grid = table[before:].detach().float().unflatten(0, (side, side))  # (rows, columns, width)
-    return [Figure("positions", grid.cpu().numpy(), {"stored": side})]
+    stored = math.isqrt(table.shape[0] - before)
+    facts = {"stored": stored, "side": side}
+    if not table.is_meta:
+        grid = table[before:].detach().float().unflatten(0, (stored, stored))
+        return [Figure("positions", grid.cpu().numpy(), facts)]  # (rows, columns, width)
+    import numpy
+
+    line = (2 * numpy.arange(side) + 1) * stored // (2 * side)  # (side,): where a middle lies
+    return [Figure("table", line[:, None] * stored + line, facts)]
 
 
 # ---- where no published tokenizer is at hand ----

@@ -176,9 +176,8 @@ def _words(found: Explanation, maps: Sequence[WordMaps], language: str) -> str:
         for number, (text, tokens) in enumerate(pieces, 1)
     )
     chances = "".join(
-        f'<div class="chances" data-of="{number}" hidden>'
-        f"{''.join(_chance(found.tokens[each], language) for each in tokens)}</div>"
-        for number, (_, tokens) in enumerate(pieces, 1)
+        _chances(number, text, [found.tokens[each] for each in tokens], language)
+        for number, (text, tokens) in enumerate(pieces, 1)
     )
     label = escaped(say("looked.words", language))
     hint = escaped(say("looked.hint", language))
@@ -246,6 +245,16 @@ def _percent(share: float) -> str:
 
 
 # ---- the tokens of a word ----
+
+
+def _chances(number: int, text: str, tokens: Sequence[TokenChance], language: str) -> str:
+    """The tokens of a word, and whose they are: the map may be that of another, pointed at."""
+    whose = escaped(say("looked.tokens", language, word=text.strip() or visible(text)))
+    drawn = "".join(_chance(each, language) for each in tokens)
+    return (
+        f'<div class="chances" data-of="{number}" hidden><p class="quiet whose">{whose}</p>'
+        f"{drawn}</div>"
+    )
 
 
 def _chance(token: TokenChance, language: str) -> str:

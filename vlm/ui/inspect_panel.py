@@ -328,10 +328,11 @@ class InspectPanel:
         """Everything as it is while nothing runs."""
         parts, found, photos = self.parts, looking.found, looking.photos
         spans = tile_spans(found.layouts, found.pieces) if found else []
+        about = found is not None and found.byte_words
         hint = "inspect.ready" if photos else "inspect.empty"
         empty = f'<p class="quiet">{escaped(say(hint, language))}</p>'
         drawn: Updates = {
-            parts.overlay: inspect_photos.photos(photos, looking.layouts, spans, language),
+            parts.overlay: inspect_photos.photos(photos, looking.layouts, spans, about, language),
             parts.table: inspect_view.stages(found, language) if found else empty,
             parts.answer: answer_view.section(looking.answered, language),
             parts.sequence: inspect_view.sequence(found, language) if found else "",

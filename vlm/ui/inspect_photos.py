@@ -24,6 +24,7 @@ def photos(
     images: Sequence[Image],
     layouts: Sequence[ImageLayout | None],
     spans: Sequence[TileSpan],
+    about: bool,
     language: str,
 ) -> str:
     """Each picture with its tiles over it, its thumbnail apart, and what is said about both.
@@ -32,11 +33,12 @@ def photos(
         images: as they were opened, in order.
         layouts: of each; None while no model can say.
         spans: where their tiles stand in the prompt; empty before the run.
+        about: whether those places are not exact.
         language: of the page.
     """
     drawn = (
         _photo(
-            Place(number, len(images) > 1, language),
+            Place(number, len(images) > 1, about, language),
             image,
             layout,
             {span.tile: span for span in spans if span.image == number},
@@ -48,10 +50,18 @@ def photos(
 
 @dataclass(frozen=True)
 class Place:
-    """Which of the pictures one is: its number from 1, whether there are others, the language."""
+    """Which of the pictures one is, and how it is spoken of.
+
+    Attributes:
+        image: its number, from 1.
+        several: whether there are others.
+        about: whether places in the prompt are not exact.
+        language: of the page.
+    """
 
     image: int
     several: bool
+    about: bool
     language: str
 
     def tile_words(self, number: int, tile: Tile, span: TileSpan | None) -> str:
@@ -62,7 +72,8 @@ class Place:
         key = "inspect.tile" if number else "inspect.thumbnail"
         if span is not None:
             key += ".at"
-            facts |= {"first": span.ranges[0][0], "last": span.ranges[-1][1] - 1}
+            ends = {"first": span.ranges[0][0], "last": span.ranges[-1][1] - 1}
+            facts |= approximate(ends, self.about, self.language)
         said = say(key, self.language, **facts)
         if not self.several:
             return said
@@ -72,6 +83,13 @@ class Place:
         """A tile in a few letters."""
         mark = str(tile) if tile else say("inspect.thumbnail.mark", self.language)
         return f"{self.image}·{mark}" if self.several else mark
+
+
+def approximate(places: Mapping[str, int], about: bool, language: str) -> dict[str, object]:
+    """Places in the prompt, marked where they are not exact."""
+    if not about:
+        return dict(places)
+    return {name: say("inspect.about", language, count=at) for name, at in places.items()}
 
 
 def _photo(
@@ -147,11 +165,7 @@ def _facts(layout: ImageLayout, language: str) -> list[str]:
     if not layout.tiles:
         return [*facts, say("inspect.tiles.unknown", language)]
     first = layout.tiles[0]
-    each = first.rows * first.columns
-    if len(layout.tiles) > 1:
-        facts.append(say("inspect.tiles", language, count=len(layout.tiles)))
-    if len(pictures(layout)) > 1:
-        facts.append(say("inspect.tokens.each", language, count=each))
+    facts += _pieces(layout, language)
     grid = {"rows": first.rows, "columns": first.columns}
     queries = first.rows == 1 and first.columns > 1
     key = "inspect.tokens.queries" if queries else "inspect.tokens.grid"
@@ -162,6 +176,27 @@ def _facts(layout: ImageLayout, language: str) -> list[str]:
     if layout.alpha != "none":
         facts.append(say(f"image.alpha.{layout.alpha}", language))
     return facts
+
+
+def _pieces(layout: ImageLayout, language: str) -> list[str]:
+    """How many pictures an image became, and the tokens of each; nothing of one."""
+    counts = {number: tile.rows * tile.columns for number, tile in pictures(layout)}
+    if len(counts) == 1:
+        return []
+    other = counts.pop(0, None)
+    of_tiles = set(counts.values())
+    if other is None:
+        facts = [say("inspect.tiles", language, count=len(counts))]
+    elif len(counts) == 1:
+        facts = [say("inspect.tiles.one", language)]
+    else:
+        facts = [say("inspect.tiles.thumbnail", language, count=len(counts))]
+    if len(of_tiles) > 1:
+        return facts
+    (each,) = of_tiles
+    if other in (None, each):
+        return [*facts, say("inspect.tokens.each", language, count=each)]
+    return [*facts, say("inspect.tokens.apart", language, count=each, other=other)]
 
 
 EDGES = (min, min, max, max)

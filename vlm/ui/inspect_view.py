@@ -14,37 +14,16 @@ from vlm.images import data_address
 from vlm.inspection import Figure, Inspection, Piece, TileSpan, Word, tile_spans
 from vlm.messages import Pixels
 from vlm.report import byte_words
-from vlm.stage_pictures import figure_picture, numbers, picture
-from vlm.strings import TABLE, say
+from vlm.stage_pictures import figure_picture, is_marked, is_strip, numbers, picture
+from vlm.strings import say
 from vlm.ui.context import escaped
-from vlm.ui.inspect_photos import Place
+from vlm.ui.inspect_photos import Place, approximate
+from vlm.ui.stage_words import axis_words, is_about, joined, named_axes, stage_words
 
 LARGEST = 640
 """Longest side of the picture of a stage, in pixels."""
 SHOWN_OF_TEXT = 400
 """Letters of a stretch of words that are written out: instructions can be long."""
-
-STAGE_WORDS = (
-    "input_ids",
-    "pixel_values",
-    "tgt_sizes",
-    "patch_positions",
-    "vision_tower",
-    "selected",
-    "pixel_shuffle",
-    "projector",
-    "inputs_embeds",
-    "attention_mask",
-    "position_ids",
-    "final_hidden",
-    "logits",
-)
-"""Stages that are explained; a family may name others, which then stand by themselves."""
-AXES = (
-    *("images", "channels", "height", "width", "pixel_width", "positions", "queries", "batch"),
-    *("tokens", "words", "sides", "patches", "values", "rows", "columns"),
-)
-NUMBERS = ("min", "mean", "max", "spread", "not_finite")
 
 
 # ---- the merged sequence ----
@@ -54,33 +33,41 @@ def sequence(inspection: Inspection, language: str) -> str:
     """The prompt as one bar in which tiles are marked, and as it is written, folded."""
     spans = tile_spans(inspection.layouts, inspection.pieces)
     total = inspection.tokens
-    counted = say("inspect.sequence.words", language, count=total, image=inspection.image_tokens)
+    about = inspection.byte_words
+    key = "inspect.sequence.about" if about else "inspect.sequence.words"
+    counted = say(key, language, count=total, image=inspection.image_tokens)
     if inspection.context_length:
         share = f"{100 * total / inspection.context_length:.1f}"
         limit = inspection.context_length
-        counted += " · " + say("inspect.share", language, share=share, limit=limit)
-    notes = say("inspect.byte_words", language) if inspection.byte_words else ""
+        key = "inspect.share.about" if about else "inspect.share"
+        counted += " · " + say(key, language, share=share, limit=limit)
+    notes = f'<p class="quiet">{escaped(say("inspect.byte_words", language))}</p>' if about else ""
     several = len(inspection.layouts) > 1
-    bar = "".join(_segments(inspection.pieces, spans, several, language))
+    bar = "".join(_segments(inspection.pieces, spans, several, about, language))
     written = "".join(_written(each) for each in inspection.pieces)
     return (
         f"<h3>{escaped(say('inspect.sequence', language))}</h3>"
-        f'<p class="quiet">{escaped(counted)}</p>'
+        f'<p class="quiet">{escaped(counted)}</p>{notes}'
         f'<div class="sequence">{bar}</div>'
-        f'<p class="quiet">{escaped(say("inspect.hover", language))} {escaped(notes)}</p>'
+        f'<p class="quiet">{escaped(say("inspect.hover", language))}</p>'
         f"<h3>{escaped(say('inspect.prompt', language))}</h3>"
         f'<pre class="prompt" tabindex="0">{written}</pre>'
     )
 
 
 def _segments(
-    pieces: Sequence[Piece], spans: Sequence[TileSpan], several: bool, language: str
+    pieces: Sequence[Piece],
+    spans: Sequence[TileSpan],
+    several: bool,
+    about: bool,
+    language: str,
 ) -> list[str]:
     """(HTML) of each stretch in order: words in grey, tiles as buttons."""
     found: list[tuple[int, str]] = []
     for piece in pieces:
         if not piece.placeholder or not spans:
-            words = say("inspect.words_span", language, first=piece.start, last=piece.stop - 1)
+            ends = {"first": piece.start, "last": piece.stop - 1}
+            words = say("inspect.words_span", language, **approximate(ends, about, language))
             kind = "image" if piece.placeholder else "words"
             grow = piece.stop - piece.start
             found.append(
@@ -91,7 +78,7 @@ def _segments(
                 )
             )
     for span in spans:
-        place = Place(span.image, several, language)
+        place = Place(span.image, several, about, language)
         label = escaped(place.tile_words(span.tile, span.shown, span))
         for start, stop in span.ranges:
             found.append(
@@ -150,7 +137,7 @@ def _notes(inspection: Inspection, language: str) -> list[tuple[str, str]]:
 
 
 def _row(number: int, stage: Stage, took: float, inspection: Inspection, language: str) -> str:
-    drawn = picture(stage, inspection.stages)
+    drawn = picture(stage, inspection.stages, inspection.pixel_scale, inspection.of_images)
     source = address(_small(drawn)) if drawn is not None else ""
     small = f'<img class="tiny" src="{source}" alt="">' if source else ""
     time = "" if inspection.weightless else _duration(took, language)
@@ -158,49 +145,62 @@ def _row(number: int, stage: Stage, took: float, inspection: Inspection, languag
     return (
         f'<li class="stage-row"><div class="line"><button type="button" class="unfold" '
         f'aria-expanded="false" aria-controls="stage-{number}" aria-label="{unfold}">'
-        f"{escaped(stage.name)}</button>{_shape(stage, language)}"
+        f"{escaped(stage.name)}</button>{_shape(stage, inspection, language)}"
         f'<span class="dtype">{escaped(stage.dtype)}</span>{small}'
         f'<span class="time">{escaped(time)}</span></div>'
-        f'<div class="unfolded" id="stage-{number}" hidden>{_details(stage, source, language)}'
-        "</div></li>"
+        f'<div class="unfolded" id="stage-{number}" hidden>'
+        f"{_details(stage, source, inspection, language)}</div></li>"
     )
 
 
-def _shape(stage: Stage, language: str) -> str:
-    """ "1 × 16 × 576", each number with what it counts."""
-    parts = []
+def _sizes(stage: Stage, inspection: Inspection, language: str) -> list[tuple[str, str]]:
+    """(number, what it counts) of each axis of a stage."""
+    found = []
     for size, axis in zip(stage.array.shape, named_axes(stage), strict=True):
-        why = say(f"axis.{axis}", language) if axis in AXES else axis
-        parts.append(f'<span class="axis" tabindex="0" data-why="{escaped(why)}">{size}</span>')
+        about = is_about(stage, axis, inspection)
+        shown = say("inspect.about", language, count=size) if about else str(size)
+        found.append((shown, axis_words(stage, axis, inspection, language)))
+    return found
+
+
+def _shape(stage: Stage, inspection: Inspection, language: str) -> str:
+    """ "1 × 16 × 576", each number with what it counts."""
+    parts = [
+        f'<span class="axis" tabindex="0" data-why="{escaped(why)}">{size}</span>'
+        for size, why in _sizes(stage, inspection, language)
+    ]
     label = escaped(say("inspect.shape", language))
     return f'<span class="shape" role="group" aria-label="{label}">{" × ".join(parts)}</span>'
 
 
-def named_axes(stage: Stage) -> tuple[str, ...]:
-    """The axes of a stage; the width of a picture is another one than that of features."""
-    if stage.axes[-2:] == ("height", "width"):
-        return (*stage.axes[:-1], "pixel_width")
-    return stage.axes
-
-
-def _details(stage: Stage, source: str, language: str) -> str:
-    said = f"stage.{stage.name}"
-    why = say(said, language) if stage.name in STAGE_WORDS and said in TABLE else ""
-    meaning = " × ".join(
-        f"{size} {say(f'axis.{axis}', language) if axis in AXES else axis}"
-        for size, axis in zip(stage.array.shape, named_axes(stage), strict=True)
-    )
+def _details(stage: Stage, source: str, inspection: Inspection, language: str) -> str:
+    why = stage_words(stage, inspection, language)
+    meaning = " × ".join(f"{size} {what}" for size, what in _sizes(stage, inspection, language))
     facts = "".join(
         f"<tr><th scope=row>{escaped(say(f'number.{name}', language))}</th>"
         f'<td class="number">{value:.4g}</td></tr>'
         for name, value in numbers(stage).items()
     )
-    large = f'<img class="large" src="{source}" alt="{escaped(stage.name)}">' if source else ""
+    large = _large(stage, source, inspection, language) if source else ""
     place = "" if stage.device in ("", "meta") else f" · {stage.device}"
     return (
         f"<p>{escaped(why)}</p>{large}"
         f'<p class="quiet">{escaped(meaning)} · {escaped(stage.dtype)}{escaped(place)}</p>'
         f'<table class="parts">{facts}</table>'
+    )
+
+
+def _large(stage: Stage, source: str, inspection: Inspection, language: str) -> str:
+    """The picture of a stage once more; under a strip, how it is read."""
+    name = escaped(stage.name)
+    if not is_strip(stage):
+        return f'<img class="large" src="{source}" alt="{name}">'
+    parts = [say("inspect.strip", language)]
+    if is_marked(stage, inspection.of_images):
+        parts.append(say("inspect.strip.images", language))
+    how = joined(parts, language)
+    return (
+        f'<img class="large strip" src="{source}" alt="{name}"><p class="quiet">{escaped(how)}</p>'
     )
 
 
@@ -236,6 +236,9 @@ def figures(shown: Sequence[Figure], language: str) -> str:
 
 def _caption(figure: Figure, language: str) -> str:
     facts: Mapping[str, object] = figure.facts
+    if figure.name in ("positions", "table"):
+        fits = "same" if facts["stored"] == facts["side"] else "resized"
+        return say(f"drawing.{figure.name}.{fits}", language, **facts)
     return say(f"drawing.{figure.name}", language, **facts)
 
 
@@ -246,8 +249,8 @@ def _duration(seconds: float, language: str) -> str:
 
 
 def _small(drawn: Pixels) -> Pixels:
-    """At most `LARGEST` pixels long; what is small stays as it is and is drawn large."""
-    if max(drawn.size) <= LARGEST or min(drawn.size) == 1:
+    """No more pixels than a square of `LARGEST`; what has fewer is drawn large as it is."""
+    if drawn.width * drawn.height <= LARGEST**2:  # strips are long and low
         return drawn
     scale = LARGEST / max(drawn.size)
     size = tuple(max(1, round(side * scale)) for side in drawn.size)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 INSPECT: Mapping[str, tuple[str, str]] = {
-    "tab.inspect": ("Inspect", "透视"),
+    "tab.inspect": ("Inspect", "检视"),
     "inspect.image": ("Photos", "照片"),
     "inspect.keep": ("Add to the photos that are here", "保留现有照片，继续添加"),
     "inspect.photo": ("Image {number}", "图片 {number}"),
@@ -38,11 +38,12 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     "inspect.no_weights.why": (
         "The image was really prepared and every shape is that of the full-size model, but no "
         "value of a weight is known, so there is nothing to colour and no word to come.",
-        "图片确实按原样处理过，每个形状也都是完整模型的形状；但没有任何权重数值，所以既无从着色，也得不出下一个词。",
+        "图片经过了真实的预处理，各处形状也与完整模型一致；但没有权重数值，所以无法着色，也预测不出下一个词。",
     ),
     "inspect.byte_words": (
-        "Its tokenizer is not on this machine: words are counted in bytes, visual tokens exactly.",
-        "本机没有它的分词器：文字按字节计数，视觉 token 数准确无误。",
+        "Its tokenizer is not on this machine: words are counted in bytes, of which it would make "
+        "fewer tokens; visual tokens are counted exactly.",
+        "本机没有它的分词器：文字按字节计数，实际 token 会更少；视觉 token 数是准确的。",
     ),
     "inspect.memory": (
         "Weights: {none} in 16 bits, {int8} in 8, {nf4} in 4. Reading this prompt: at most {work} "
@@ -58,7 +59,11 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "{width} × {height} 像素；送入尺寸未知",
     ),
     "inspect.tokens": ("{count} visual tokens", "{count} 个视觉 token"),
-    "inspect.tokens.each": ("{count} a tile", "每块 {count} 个"),
+    "inspect.tokens.each": ("{count} each", "每块 {count} 个"),
+    "inspect.tokens.apart": (
+        "{count} each, the thumbnail {other}",
+        "每块 {count} 个，缩略图 {other} 个",
+    ),
     "inspect.tokens.grid": ("{rows} × {columns} on a grid", "{rows} × {columns} 网格"),
     "inspect.tokens.queries": (
         "they stand nowhere in the tile: each is the answer to a learned query",
@@ -66,6 +71,8 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     ),
     "inspect.share": ("{share} % of a context of {limit}", "占上下文 {limit} 的 {share}%"),
     "inspect.tiles": ("{count} tiles", "{count} 块"),
+    "inspect.tiles.thumbnail": ("{count} tiles and a thumbnail", "{count} 块和一张缩略图"),
+    "inspect.tiles.one": ("1 tile and a thumbnail", "1 块和一张缩略图"),
     "inspect.tiles.unknown": (
         "This processor does not tell how it cuts an image.",
         "该处理器不说明图片怎样切分。",
@@ -95,9 +102,27 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "{count} tokens, {image} of them of images",
         "共 {count} 个 token，其中图像 {image} 个",
     ),
+    "inspect.sequence.about": (
+        "about {count} tokens, exactly {image} of them of images",
+        "约 {count} 个 token，其中图像恰好 {image} 个",
+    ),
+    "inspect.share.about": (
+        "about {share} % of a context of {limit}",
+        "约占上下文 {limit} 的 {share}%",
+    ),
+    "inspect.about": ("≈ {count}", "≈ {count}"),
+    "inspect.strip": (
+        "A colour for each token from the first to the last: dark is small, light is large; of "
+        "features it is their length.",
+        "从第一个 token 到最后一个，每个一色：深色小，浅色大；特征按向量长度。",
+    ),
+    "inspect.strip.images": (
+        "The line below it marks the tokens of the image.",
+        "下方的线标出图像的 token。",
+    ),
     "inspect.words_span": ("Words: tokens {first} to {last}", "文字：第 {first}–{last} 个 token"),
     "inspect.prompt": ("The prompt as the model gets it", "模型实际得到的提示词"),
-    "inspect.stages": ("The way through the model", "穿过模型的路"),
+    "inspect.stages": ("The way through the model", "模型内部的各个阶段"),
     "inspect.pixels_ready": (
         "Words to tokens and the photo to pixels took {seconds}; times below are from there on.",
         "文字转 token、照片转像素用时 {seconds}；下面的时间从那之后算起。",
@@ -116,8 +141,8 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "Point at a tile or move to it with Tab: its tokens light up in the sequence, and back.",
         "指向某一块，或用 Tab 移到它：它的 token 会在序列中亮起，反过来也一样。",
     ),
-    "inspect.send": ("Inspect", "透视"),
-    "inspect.send.image": ("Inspect image {number}", "透视第 {number} 张图片"),
+    "inspect.send": ("Inspect", "检视"),
+    "inspect.send.image": ("Inspect image {number}", "检视第 {number} 张图片"),
     "inspect.answer": ("Answer", "回答"),
     "looked.title": ("Where it looked", "它看了哪里"),
     "looked.send": ("Where did it look?", "它看了哪里？"),
@@ -186,6 +211,10 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "遮住哪里都没有降低它的可能性。",
     ),
     "looked.no_image": ("There was no image to look at.", "没有图片可看。"),
+    "looked.tokens": (
+        "Tokens of “{word}”, the word that is pressed",
+        "“{word}”（已点选的词）的 token",
+    ),
     "looked.token": ("{share} % likely", "概率 {share}%"),
     "looked.token.own": ("the one in the answer", "回答中的这一个"),
     "looked.kept.in": (
@@ -232,18 +261,46 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     "number.max": ("largest", "最大"),
     "number.spread": ("standard deviation", "标准差"),
     "number.not_finite": ("no numbers (inf or nan)", "非数值（inf 或 nan）"),
-    "axis.images": ("pictures: tiles and thumbnail", "图像数：各块与缩略图"),
+    "axis.images": ("pictures", "图像数"),
+    "axis.images.thumbnail": ("pictures: tiles and thumbnail", "图像数：各块与缩略图"),
+    "axis.images.tiles": ("pictures: the tiles", "图像数：各块"),
+    "axis.images.whole": ("pictures: one for each photo", "图像数：每张照片一张"),
     "axis.channels": ("colours: red, green, blue", "颜色：红、绿、蓝"),
     "axis.height": ("rows of pixels", "像素行"),
+    "axis.height.strip": ("rows of pixels of a patch", "一个图块的像素行"),
     "axis.width": ("numbers that describe one position", "描述一个位置的数值个数"),
     "axis.pixel_width": ("columns of pixels", "像素列"),
-    "axis.positions": (
-        "positions: one for each patch, and with some towers one more for the whole",
-        "位置：每个图块一个，有些视觉塔还多一个代表整图",
+    "axis.pixel_width.strip": (
+        "columns of pixels: the patches of a picture side by side in one strip, filled up to the "
+        "longest",
+        "像素列：一张图的图块并排成一条，不足的补到最长",
     ),
+    "axis.positions": ("positions in the picture", "图中的位置"),
+    "axis.positions.patches": ("positions: one for each patch", "位置：每个图块一个"),
+    "axis.positions.class": (
+        "positions: {patches} patches and before them the class token, which stands for the whole",
+        "位置：{patches} 个图块，前面再加一个代表整图的类别 token",
+    ),
+    "axis.positions.strip": (
+        "positions: one for each patch, filled up to the picture with the most",
+        "位置：每个图块一个，不足的补到最多的那张",
+    ),
+    "axis.positions.cells": (
+        "positions: one for each cell of the last grid of the convolutions",
+        "位置：最后一层卷积网格的每格一个",
+    ),
+    "axis.positions.tokens": ("visual tokens of a picture", "一张图的视觉 token"),
     "axis.queries": ("learned queries", "可学习的查询"),
     "axis.batch": ("prompts at once", "同时处理的提示词数"),
     "axis.tokens": ("tokens of the prompt", "提示词的 token"),
+    "axis.tokens.last": (
+        "the last token of the prompt alone: the next one follows from it",
+        "只取提示词的最后一个 token：下一个由它得出",
+    ),
+    "axis.tokens.about": (
+        "tokens of the prompt, about: its words are counted in bytes",
+        "提示词的 token（约数：文字按字节计）",
+    ),
     "axis.words": ("words of the vocabulary", "词表中的词"),
     "axis.sides": ("rows and columns of patches", "图块的行数与列数"),
     "axis.patches": ("patches", "图块"),
@@ -255,8 +312,30 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "文字和占位符的编号；图像的每个部分都用同一个编号占位。",
     ),
     "stage.pixel_values": (
-        "What the vision tower gets: tiles, resized and normalised. Alpha is gone by here.",
-        "视觉塔的输入：缩放并归一化后的各块。透明度到这里已不存在。",
+        "What the vision tower gets: pixels, resized and normalised.",
+        "视觉塔的输入：缩放并归一化后的像素。",
+    ),
+    "stage.pixel_values.whole": (
+        "What the vision tower gets: one picture of each photo, resized and normalised.",
+        "视觉塔的输入：每张照片一张图，已缩放并归一化。",
+    ),
+    "stage.pixel_values.tiles": (
+        "What the vision tower gets: tiles, resized and normalised.",
+        "视觉塔的输入：缩放并归一化后的各块。",
+    ),
+    "stage.pixel_values.strip": (
+        "What the vision tower gets: each picture resized, normalised and laid out as one strip, "
+        "patch beside patch; how many rows and columns they make stands in tgt_sizes.",
+        "视觉塔的输入：每张图缩放、归一化后，图块并排成一条；有几行几列写在 tgt_sizes 里。",
+    ),
+    "stage.pixel_values.patches": (
+        "What the vision tower gets: pictures resized, normalised and cut into patches, one a row.",
+        "视觉塔的输入：缩放、归一化并切成图块，每行一个。",
+    ),
+    "stage.pixel_values.alpha": ("Alpha is gone by here.", "透明度到这里已不存在。"),
+    "stage.pixel_values.colours": (
+        "Drawn with the normalisation taken back.",
+        "图中已还原归一化，显示原本的颜色。",
     ),
     "stage.tgt_sizes": (
         "Rows and columns of patches of each picture, which differ from picture to picture.",
@@ -267,22 +346,84 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "每个图块取位置表的哪一格，由它在高和宽上的比例决定。",
     ),
     "stage.vision_tower": (
-        "Features of patches after the last layer of the vision tower; each position knows the "
-        "whole tile, no tile knows another.",
-        "视觉塔最后一层后的图块特征；每个位置都看过整块，但块与块之间互不相识。",
+        "Features after the last layer of the vision tower.",
+        "视觉塔最后一层输出的特征。",
+    ),
+    "stage.vision_tower.attends": (
+        "By attention each position knows its whole picture.",
+        "通过注意力，每个位置都看过自己那张图的全部。",
+    ),
+    "stage.vision_tower.convolves": (
+        "This tower has no attention: by its convolutions each position knows what lies around it.",
+        "这个视觉塔没有注意力：每个位置只通过卷积了解自己周围的部分。",
+    ),
+    "stage.vision_tower.tiles": ("No tile knows another.", "块与块之间互不相识。"),
+    "stage.vision_tower.pictures": ("No picture knows another.", "图与图之间互不相识。"),
+    "stage.vision_tower.same": (
+        "Its table of positions has {stored} × {stored} places for {side} × {side} patches: used "
+        "as it is stored, not resized.",
+        "位置表有 {stored} × {stored} 格，图块为 {side} × {side}：按存储的原表使用，不缩放。",
+    ),
+    "stage.vision_tower.resized": (
+        "Its table of positions has {stored} × {stored} places for {side} × {side} patches: it is "
+        "resized to them.",
+        "位置表有 {stored} × {stored} 格，图块为 {side} × {side}：先缩放到同样大小再用。",
+    ),
+    "stage.vision_tower.buckets": (
+        "Its table of positions has {side} × {side} places, whatever the picture: each patch takes "
+        "one of them, and the table is never resized.",
+        "位置表固定为 {side} × {side} 格：每个图块取其中一格，表从不缩放。",
     ),
     "stage.selected": (
-        "The hidden state that is handed on: of which layer, and with or without the class token.",
-        "传下去的隐藏状态：取自哪一层、是否带类别 token，到这里已定。",
+        "The hidden state of the vision tower that is handed on.",
+        "视觉塔传下去的隐藏状态。",
+    ),
+    "stage.selected.last": (
+        "What is handed on: the output of the last of the vision tower's {layers} layers.",
+        "传下去的是视觉塔 {layers} 层中最后一层的输出。",
+    ),
+    "stage.selected.layer": (
+        "What is handed on: the output of layer {layer} of the vision tower's {layers}.",
+        "传下去的是视觉塔 {layers} 层中第 {layer} 层的输出。",
+    ),
+    "stage.selected.without": (
+        "The class token is left out here: of {had} positions {kept} go on, one for each patch.",
+        "类别 token 在这里去掉：{had} 个位置中有 {kept} 个传下去，每个图块一个。",
+    ),
+    "stage.selected.with": (
+        "The class token is still there: {kept} positions are {patches} patches and one for the "
+        "whole.",
+        "类别 token 还在：{kept} 个位置是 {patches} 个图块加一个代表整图的。",
+    ),
+    "stage.selected.none": (
+        "This tower has no class token: all {kept} positions are patches and go on.",
+        "这个视觉塔没有类别 token：{kept} 个位置都是图块，全部传下去。",
     ),
     "stage.pixel_shuffle": (
-        "Neighbouring patches gathered into one token: fewer positions, each so much wider. "
-        "Nothing is lost or averaged.",
-        "相邻图块收拢成一个 token：位置变少，每个相应变宽，没有丢弃也没有平均。",
+        "Neighbouring patches gathered into one token: fewer positions, each so much wider.",
+        "相邻图块收拢成一个 token：位置变少，每个相应变宽。",
+    ),
+    "stage.pixel_shuffle.all": (
+        "{patches} patches become {tokens} tokens, {each} side by side in each. Nothing is lost or "
+        "averaged.",
+        "{patches} 个图块变成 {tokens} 个 token，每个并排放 {each} 个，没有丢弃也没有平均。",
+    ),
+    "stage.pixel_shuffle.without": (
+        "The class token is left out here: of {had} positions {patches} are patches and become "
+        "{tokens} tokens, {each} side by side in each. No patch is lost or averaged.",
+        "类别 token 在这里去掉：{had} 个位置中的 {patches} 个图块变成 {tokens} 个 token，"
+        "每个并排放 {each} 个，没有丢弃任何图块，也没有平均。",
     ),
     "stage.projector": (
         "Visual tokens, as wide as the language model's words. They go where the placeholders are.",
         "视觉 token，与语言模型的词向量同宽，将填入占位符的位置。",
+    ),
+    "stage.projector.queries": (
+        "They are the answers of {queries} learned queries, each of which attends to all patches "
+        "of one picture: however many patches there are, {queries} tokens come out, and what no "
+        "query asks for is lost.",
+        "它们是 {queries} 个可学习查询的回答，每个查询都关注一张图的全部图块：无论图块多少，"
+        "都得到 {queries} 个 token；没有查询问到的就丢了。",
     ),
     "stage.inputs_embeds": (
         "The merged sequence: embedded words with the visual tokens in their places.",
@@ -293,9 +434,9 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "1 表示会被注意到的 token，0 表示不会。",
     ),
     "stage.position_ids": (
-        "Positions of tokens in the sequence. Tiles are simply counted on; no token is told its "
-        "row or column here.",
-        "token 在序列中的位置。各块只是接着往下数，这里并不告诉 token 它在第几行第几列。",
+        "Positions of tokens in the sequence. Visual tokens are simply counted on; none is told "
+        "its row or column here.",
+        "token 在序列中的位置。视觉 token 只是接着往下数，这里并不告诉它在第几行第几列。",
     ),
     "stage.final_hidden": (
         "The language model's last layer, after its norm.",
@@ -316,9 +457,29 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "位置表有 {side} × {side} 格；这张照片的 {patches} 个图块用了 {places} 格中的 {used} 格，"
         "均匀铺开，绝非随机。",
     ),
-    "drawing.positions": (
-        "The table of positions as it is stored: {stored} × {stored}.",
-        "位置表的存储形式：{stored} × {stored}。",
+    "drawing.positions.same": (
+        "The table of positions, {stored} × {stored}: used as it is stored, for {side} × {side} "
+        "patches.",
+        "位置表，{stored} × {stored}：按存储的原表用于 {side} × {side} 个图块。",
+    ),
+    "drawing.positions.resized": (
+        "The table of positions as it is stored, {stored} × {stored}: it is resized for {side} × "
+        "{side} patches.",
+        "位置表的存储形式，{stored} × {stored}：缩放后用于 {side} × {side} 个图块。",
+    ),
+    "drawing.table.same": (
+        "The grid of {side} × {side} patches on the table of positions, {stored} × {stored}, a "
+        "colour for each place: one for each patch, so the table is used as it is stored. The "
+        "values themselves take weights.",
+        "{side} × {side} 个图块对应 {stored} × {stored} 的位置表，每格一色：一个图块一格，"
+        "所以按存储的原表使用，不缩放。数值本身需要权重。",
+    ),
+    "drawing.table.resized": (
+        "The grid of {side} × {side} patches on the table of positions, {stored} × {stored}, a "
+        "colour for each place: the sizes differ, so the table is resized. The values themselves "
+        "take weights.",
+        "{side} × {side} 个图块对应 {stored} × {stored} 的位置表，每格一色：大小不同，"
+        "所以先缩放再用。数值本身需要权重。",
     ),
     "drawing.positions_used": (
         "The same for {side} × {side} patches: bicubic where the sizes differ, else untouched.",

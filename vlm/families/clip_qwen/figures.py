@@ -14,9 +14,10 @@ LONGER = (1, 2, 4, 8)
 
 
 def draw(model: Any) -> list[Figure]:
-    """The tower's table where it has values; what dynamic NTK scaling does where it is on."""
+    """The tower's table of positions; what dynamic NTK scaling does where it is on."""
     table = model.model.vision_tower.embeddings.position_embedding.weight
-    return [*stored_positions(table, before=1), *_turns(model.config.text)]
+    side = model.config.patches_per_side
+    return [*stored_positions(table, side, before=1), *_turns(model.config.text)]
 
 
 def _turns(config: QwenConfig) -> list[Figure]:

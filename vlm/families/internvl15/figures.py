@@ -4,30 +4,26 @@ from typing import Any
 
 import torch
 
+from vlm.families.common import stored_positions
 from vlm.families.internvl15.modeling import resized_table
 from vlm.inspection import Figure
 
 
 def draw(model: Any) -> list[Figure]:
-    """The table of positions where it has values, and which patches the pixel shuffle gathers."""
+    """The table of positions as stored and as used, and which patches the shuffle gathers."""
     config = model.config
     side = config.tile_size // config.vision.patch_size
     return [*_positions(model.model.vision_tower, side), _gathered(model.model.shuffle, side)]
 
 
 def _positions(tower: Any, side: int) -> list[Figure]:
-    table = tower.embeddings.position_embeddings  # (1, 1 + patches, width)
+    table = tower.embeddings.position_embeddings  # (1, 1 + places, width)
+    drawn = stored_positions(table[0], side, before=1)
     if table.is_meta:
-        return []
-    stored = int((table.shape[1] - 1) ** 0.5)
-    used = resized_table(table, side, side)
-    facts = {"side": side, "stored": stored}
-    grids = (
-        each[0, 1:].detach().float().unflatten(0, (rows, rows)).cpu().numpy()
-        for each, rows in ((table, stored), (used, side))
-    )
-    first, second = grids  # (rows, columns, width)
-    return [Figure("positions", first, facts), Figure("positions_used", second, facts)]
+        return drawn
+    used = resized_table(table, side, side)[0, 1:].detach().float()  # (patches, width)
+    grid = used.unflatten(0, (side, side)).cpu().numpy()  # (rows, columns, width)
+    return [*drawn, Figure("positions_used", grid, drawn[0].facts)]
 
 
 def _gathered(shuffle: Any, side: int) -> Figure:

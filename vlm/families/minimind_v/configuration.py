@@ -83,6 +83,7 @@ class MiniMindVConfig(PreTrainedConfig):
         "text_config": MiniMindTextConfig,
         "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="siglip_vision_model"),
     }
+    vision_feature_layer: ClassVar[int] = -1
 
     text_config: dict | PreTrainedConfig | None = None
     vision_config: dict | PreTrainedConfig | None = None

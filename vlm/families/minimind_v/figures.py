@@ -11,10 +11,10 @@ from vlm.inspection import Figure
 
 
 def draw(model: Any) -> list[Figure]:
-    """The tower's table where it has values; of the seed generation what loading reorders."""
-    table = model.model.vision_tower.embeddings.position_embedding.weight
-    class_rows = table.shape[0] - model.config.image_seq_length  # SigLIP has no class token
-    return [*stored_positions(table, before=class_rows), *_pairs(model.config)]
+    """The tower's table of positions; of the seed generation what loading reorders."""
+    table, config = model.model.vision_tower.embeddings.position_embedding.weight, model.config
+    class_rows = table.shape[0] - config.image_seq_length  # SigLIP has no class token
+    return [*stored_positions(table, config.image_side, before=class_rows), *_pairs(config)]
 
 
 def _pairs(config: MiniMindVConfig) -> list[Figure]:

@@ -4,6 +4,7 @@ What is not: the loss (`modeling`) and prompts (`processing`). Torch and transfo
 only when a checkpoint is opened.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 if TYPE_CHECKING:
     import torch
     from transformers import PaliGemmaConfig
+
+    from vlm.backend import Stage
+    from vlm.inspection import Figure
 
 LANGUAGES = ("en", "zh", "es", "fr", "de", "hi", "it", "ja", "pt", "ru")
 """The ones that the mix checkpoints are usually asked in; more than thirty were in training."""
@@ -181,6 +185,12 @@ def _published(side: int) -> Opened:
     return published.open(side)
 
 
+def _figures(model: Any, stages: "Sequence[Stage]") -> "list[Figure]":
+    from vlm.families.paligemma import figures
+
+    return figures.draw(model)
+
+
 FAMILY = Family(
     name="paligemma",
     recognises=recognises,
@@ -191,6 +201,7 @@ FAMILY = Family(
     roles=("user", "assistant"),
     # The prompt is read in both directions: its first states already know its last words.
     reuses_prompts=False,
+    figures=_figures,
     published=tuple(
         Published(name=each.name, title=each.title, open=partial(_published, side))
         for each, side in zip(CHECKPOINTS, (224, 448), strict=True)
