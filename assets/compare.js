@@ -44,6 +44,9 @@ window.diptych.compare = (() => {
         const source = findings?.dataset.model ?? '';
         const picture = here.querySelector('.sheet.model img');
         if (source && picture.getAttribute('src') !== source) picture.src = source;
+        const scale = here.querySelector('.scale.model');
+        const words = findings?.querySelector('.model-scale')?.innerHTML ?? '';
+        if (scale.innerHTML !== words) scale.innerHTML = words;
         here.querySelector('.segment[data-view=model]').disabled = !source;
         if (!source && state.view === 'model') state.view = 'slider';
         for (const item of findings?.querySelectorAll('.region') ?? [])

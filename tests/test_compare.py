@@ -130,6 +130,20 @@ def test_boxes_are_in_pixels_of_the_first_image():
     assert max(found.difference.shape) == 600  # nothing is enlarged
 
 
+def test_areas_are_shares_of_what_both_show():
+    """They add up to what changed, also where the second shows only a part of the first."""
+    second = photo("coffee")
+    second.paste((20, 200, 60), (300, 100, 400, 180))
+    second.paste((20, 60, 220), (420, 220, 500, 280))
+    found = of(photo("coffee"), second.crop((150, 0, 600, 400)))
+    assert found.overlap == pytest.approx(0.75, abs=0.01)
+    assert len(found.regions) == 2
+    assert sum(each.area for each in found.regions) == pytest.approx(found.changed_share)
+    compared = found.seen.sum()
+    assert found.regions[0].area == pytest.approx(100 * 80 / compared, rel=0.1)
+    assert not found.changed[~found.seen].any()
+
+
 def test_regions_are_numbered_from_the_largest():
     second = photo("astronaut")
     second.paste((0, 255, 0), (20, 20, 80, 80))
@@ -219,16 +233,28 @@ def test_colours_under_transparency_do_not_count():
 def test_parts_close_together_are_one_region():
     difference = numpy.zeros((400, 400), numpy.float32)
     difference[100:150, 100:150] = difference[100:150, 156:200] = 30
-    _, regions = outline(difference, (400, 400))
+    _, regions = outline(difference, numpy.ones_like(difference, bool), (400, 400))
     assert [region.box for region in regions] == [(100, 100, 200, 150)]
 
 
 def test_a_faint_difference_belongs_to_a_region_only_beside_a_sure_one():
     difference = numpy.zeros((400, 400), numpy.float32)
+    seen = numpy.ones_like(difference, bool)
     difference[100:200, 100:200] = module.POSSIBLE + 1
-    assert outline(difference, (400, 400))[1] == ()
+    assert outline(difference, seen, (400, 400))[1] == ()
     difference[120:130, 120:130] = module.SURE + 1
-    assert outline(difference, (400, 400))[1][0].box == (100, 100, 200, 200)
+    assert outline(difference, seen, (400, 400))[1][0].box == (100, 100, 200, 200)
+
+
+def test_what_is_not_seen_belongs_to_no_region():
+    """The gap between two parts that are one region lies where nothing is compared."""
+    difference = numpy.zeros((400, 400), numpy.float32)
+    difference[100:150, 100:150] = difference[100:150, 156:200] = 30
+    seen = numpy.ones_like(difference, bool)
+    seen[:, 150:156] = seen[200:] = False
+    changed, (region,) = outline(difference, seen, (400, 400))
+    assert not changed[~seen].any()
+    assert region.area == pytest.approx(50 * 94 / (200 * 394), rel=0.03)
 
 
 # ---- any picture at all ----
@@ -272,6 +298,7 @@ def test_any_two_pictures_have_a_defined_result(first, second):
         assert 0 <= left < right <= first.size[0]
         assert 0 <= top < bottom <= first.size[1]
         assert 0 < region.area <= 1
+    assert sum(region.area for region in found.regions) == pytest.approx(found.changed_share)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16000, 1), (3, 5), (3000, 2500)])

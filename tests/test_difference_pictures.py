@@ -5,7 +5,7 @@ from PIL import Image as pillow
 
 from vlm.commands.compare_pairs import PHOTOS
 from vlm.compare import compare
-from vlm.difference_pictures import FRAME, boxed, heat_map, laid_on
+from vlm.difference_pictures import FRAME, boxed, heat_map, laid_on, scale_colours
 from vlm.images import made_image, open_image
 
 PHOTO = open_image(PHOTOS / "coffee.jpg").pixels
@@ -92,3 +92,13 @@ def test_other_values_can_be_drawn_as_heat():
     colourful = shown.max(-1) - shown.min(-1)
     assert colourful[110:190, 110:190].min() > 60
     assert colourful[250:].max() <= 1
+
+
+def test_the_scale_has_the_colours_of_the_map():
+    """What a map paints on a middle grey, from left to right from nothing to the largest."""
+    grey = made_image(pillow.new("RGB", (170, 20), (128, 128, 128)))
+    found = compare(grey, grey)
+    strength = numpy.repeat(numpy.linspace(0, 1, 17), 10)[None].repeat(20, 0)  # (20, 170)
+    painted = numpy.asarray(heat_map(grey, found, strength))[10, 5::10].astype(int)
+    scale = [[int(each[at : at + 2], 16) for at in (1, 3, 5)] for each in scale_colours(17)]
+    assert numpy.abs(painted - scale).max() <= 2

@@ -149,6 +149,17 @@ def test_the_tile_where_most_differs_counts():
     assert both.within((50, 0, 100, 30)) == pytest.approx(0.8)
 
 
+def test_a_cell_is_the_smallest_position_inside_the_picture():
+    tiles = [
+        Tile(box=box, rows=count, columns=count)
+        for box, count in (((0, 0, 120, 60), 4), ((60, 0, 180, 60), 6), ((0, 0, 120, 60), 2))
+    ]
+    apart = tuple(numpy.zeros((tile.rows, tile.columns), numpy.float32) for tile in tiles)
+    assert FeatureDifference((tiles[0], tiles[2]), apart[::2], 0.1).cell((120, 60)) == (30, 15)
+    assert FeatureDifference(tuple(tiles), apart, 0.1).cell((180, 60)) == (20, 10)
+    assert FeatureDifference((tiles[0],), apart[:1], 0.1).cell((2, 3)) == (1, 1)
+
+
 def test_hardly_seen_is_what_recompression_does_too():
     region = Region(1, (25, 0, 75, 30), 0.1, 30)
     assert difference(0.41).hardly_sees(region)

@@ -55,7 +55,8 @@ class Region:
     Attributes:
         number: from 1, the largest first.
         box: (left, top, right, bottom) in pixels of the first image's original size.
-        area: share of the first image's area, 0 to 1, of what changed within the box.
+        area: share, 0 to 1, of what is compared: of the pixels that are `Comparison.seen`. Those
+            of all regions add up to `Comparison.changed_share`.
         strength: mean difference of colour there, see `Comparison.difference`.
         feature_distance: how far apart it is to a model, see `vlm.feature_difference`; None where
             none was asked.
@@ -81,14 +82,15 @@ class Comparison:
             compares the frames laid on each other as they are.
         similarity: mean structural similarity of brightness where both show something, at one
             exposure; 1 is equal, near 0 unrelated; it can be a little below 0.
-        changed_share: share of pixels within regions, of those that are `seen`.
+        changed_share: share of pixels within regions, of those that are `seen`: the sum of the
+            areas of the regions.
         regions: largest first.
         overlap: share of the first image's area that the second shows.
         brightness: how much lighter the second is, in steps of CIE L* (0 to 100), before the
             exposures are brought together.
         difference: of colour, float32, see `colour_difference`: about 2 is just noticeable, black
             and white are 100 apart; 0 where the second shows nothing.
-        changed: truth: what belongs to a region.
+        changed: truth: what belongs to a region, where it is `seen`.
         seen: truth: what is compared: where both show something, without a margin of `MARGIN`.
         aligned: the second in the frame of the first, in the size of the arrays, RGB or RGBA.
         exposure: what was taken out.
@@ -168,7 +170,7 @@ def compare(
     if progress is not None:
         progress("outlining")
     stop_if(cancel)
-    changed, regions = outline(difference, first.pixels.size)
+    changed, regions = outline(difference, seen, first.pixels.size)
     return Comparison(
         alignment=alignment,
         similarity=similarity,
@@ -222,14 +224,17 @@ def colour_difference(first: ndarray, second: ndarray, exposure: Exposure) -> nd
     return found
 
 
-def outline(difference: ndarray, original: Size) -> tuple[ndarray, tuple[Region, ...]]:
+def outline(
+    difference: ndarray, seen: ndarray, original: Size
+) -> tuple[ndarray, tuple[Region, ...]]:
     """The regions of a difference, and which pixels they hold.
 
     Two thresholds (as for Canny's edges), edges where the difference falls off, then closing, so
     that the parts of one object are one region.
 
     Args:
-        difference: (height, width), see `colour_difference`.
+        difference: (height, width), see `colour_difference`; 0 where nothing is seen.
+        seen: truth (height, width): what is compared.
         original: (width, height) of the first image, in whose pixels boxes are told.
     """
     height, width = difference.shape
@@ -239,14 +244,13 @@ def outline(difference: ndarray, original: Size) -> tuple[ndarray, tuple[Region,
     radius = JOINED * math.hypot(height, width) / 2
     margin = math.ceil(radius) + 1
     joined = isotropic_closing(numpy.pad(rough, margin), radius)[margin:-margin, margin:-margin]
-    numbered = label(joined, connectivity=2)
     across, down = original[0] / width, original[1] / height
     changed = numpy.zeros_like(rough)
     found: list[Region] = []
-    parts = regionprops(numbered, intensity_image=difference)
-    for part in sorted(parts, key=lambda each: (-each.num_pixels, each.label)):
-        area = float(part.num_pixels) / difference.size
-        if area < SMALLEST_REGION:
+    compared = int(seen.sum())
+    for part, inside in _largest_first(joined, difference, seen):
+        pixels = int(inside.sum())
+        if pixels < SMALLEST_REGION * difference.size:
             break
         top, left, bottom, right = part.bbox
         box = (
@@ -255,9 +259,24 @@ def outline(difference: ndarray, original: Size) -> tuple[ndarray, tuple[Region,
             min(original[0], math.ceil(right * across)),
             min(original[1], math.ceil(bottom * down)),
         )
-        found.append(Region(len(found) + 1, box, area, float(part.intensity_mean)))
-        changed[part.slice] |= part.image
+        strength = float(part.intensity_mean)
+        found.append(Region(len(found) + 1, box, pixels / compared, strength))
+        changed[part.slice] |= inside
     return changed, tuple(found)
+
+
+def _largest_first(
+    joined: ndarray, difference: ndarray, seen: ndarray
+) -> list[tuple[Any, ndarray]]:
+    """Each part of a truth (height, width) with which pixels of its box are its own and seen.
+
+    The closing that joined them reaches into what is not seen.
+    """
+    parts = [
+        (part, part.image & seen[part.slice])
+        for part in regionprops(label(joined, connectivity=2), intensity_image=difference)
+    ]
+    return sorted(parts, key=lambda each: (-int(each[1].sum()), each[0].label))
 
 
 def _edged(rough: ndarray, difference: ndarray) -> ndarray:

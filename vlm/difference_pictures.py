@@ -1,6 +1,6 @@
 """Pictures of a comparison: a heat map, numbered boxes, both images in one frame."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy
 from numpy import ndarray
@@ -12,6 +12,8 @@ from vlm.messages import Image, Pixels
 
 if TYPE_CHECKING:
     from vlm.compare import Comparison
+
+T = TypeVar("T", float, ndarray)
 
 HOTTEST = 50.0
 """Difference of colour that is shown in the last colour; see `vlm.compare.colour_difference`."""
@@ -31,9 +33,14 @@ def heat_map(first: Image, comparison: "Comparison", values: ndarray | None = No
     """
     strength = comparison.difference / HOTTEST if values is None else values
     strength = numpy.clip(strength, 0, 1) * comparison.seen  # (height, width)
-    grey = _working_copy(first, comparison) @ LUMA * 0.5 + 0.15
+    grey = _faded(_working_copy(first, comparison) @ LUMA)
     grey = numpy.where(comparison.seen, grey, grey * 0.4)  # (height, width)
     return veiled(grey, strength)
+
+
+def _faded(brightness: T) -> T:
+    """The grey, 0 to 1, that stands under the colours for a brightness, 0 to 1."""
+    return brightness * 0.5 + 0.15
 
 
 def veiled(grey: ndarray, strength: ndarray) -> Pixels:
@@ -91,6 +98,14 @@ def boxed(first: Image, comparison: "Comparison") -> Pixels:
         draw.rectangle((x, y, ground[2] + width, ground[3] + width), fill=FRAME)
         draw.text((x + width, y + width), text, fill=NUMBER, font=font)
     return picture
+
+
+def scale_colours(steps: int = 17) -> list[str]:
+    """ "#rrggbb" of a heat map from no difference to the largest, over a middle grey."""
+    strength = numpy.linspace(0, 1, steps)[None]  # (1, steps)
+    grey = numpy.full_like(strength, _faded(0.5))
+    colours = numpy.asarray(veiled(grey, strength))[0]  # (steps, 3)
+    return ["#" + bytes(colour.tolist()).hex() for colour in colours]
 
 
 def _working_copy(first: Image, comparison: "Comparison") -> ndarray:

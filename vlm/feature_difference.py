@@ -78,6 +78,22 @@ class FeatureDifference:
                 means.append(float((weights * distances).sum() / weights.sum()))
         return max(means)
 
+    def cell(self, size: Size) -> tuple[int, int]:
+        """(width, height) of the smallest position, in pixels of the first image.
+
+        Args:
+            size: of that image: a position reaches no further.
+        """
+        cells = [
+            (
+                (min(tile.box[2], size[0]) - max(tile.box[0], 0)) / tile.columns,
+                (min(tile.box[3], size[1]) - max(tile.box[1], 0)) / tile.rows,
+            )
+            for tile in self.tiles
+        ]
+        width, height = min(cells, key=lambda each: each[0] * each[1])
+        return max(1, round(width)), max(1, round(height))
+
     def hardly_sees(self, region: Region) -> bool:
         """Whether a region is to the model as if it had only been recompressed."""
         return self.within(region.box) <= self.floor

@@ -35,7 +35,7 @@ class Card:
 
     Attributes:
         number: in the order in which they came, from 1.
-        path: of the file.
+        path: of the file, or another name by which it is opened.
         name: of the file, for people.
         thumbnail: a small copy as a `data:` address; empty where the file is no picture.
         size: (width, height) in pixels, upright.

@@ -35,8 +35,10 @@ def test_figures_in_words(run, edited):
     lines = ran.out.splitlines()
     assert lines[0] == "Both show the same frame."
     assert lines[1].startswith("structural similarity: 0.")
-    assert lines[2].endswith(" % of the pixels; regions: 1")
-    assert lines[-1].startswith("1: box ")
+    assert lines[2].endswith(" % of what is compared; regions: 1")
+    assert lines[-1].startswith("1: right, box ")
+    share = lines[2].removeprefix("changed: ").split(" ")[0]
+    assert lines[-1].endswith(f", {share} % of what is compared")  # the only region is all of it
     assert ran.err == "aligning …\ncomparing …\noutlining what changed …\n"
 
 

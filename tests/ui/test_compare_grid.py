@@ -364,3 +364,74 @@ def test_an_answer_cannot_make_markup_or_buttons(grid):
     said = cards(tab).first.locator(".said")
     expect(said).to_contain_text("<button")
     expect(said.locator("button, img")).to_have_count(0)
+
+
+# ---- images of the other section ----
+
+
+def offer(tab: Tab):
+    return tab.find("#grid-offer button")
+
+
+def compared(tab: Tab, *files) -> None:
+    """Puts images into the section of two."""
+    tab.page.get_by_role("tab", name="Two images", exact=True).click()
+    before = tab.find("#compare-strip figure").count()
+    tab.find("#compare-right input[type=file]").set_input_files(list(files))
+    tab.find("#compare-strip figure").nth(before + len(files) - 1).wait_for()
+    tab.page.get_by_role("tab", name="Many images", exact=True).click()
+
+
+def test_images_of_compare_are_used_by_one_press(grid):
+    served, tab = grid(["A cat."], ["A dog."], ["A bird."])
+    expect(offer(tab)).to_have_count(0)
+    large = picture("large.png", 5, size=(1400, 900))
+    compared(tab, THREE[0], large)
+    expect(offer(tab)).to_have_text("Use the 2 pictures of “Two images”")
+    expect(tab.find("#grid-offer img")).to_have_count(2)
+    add(tab, THREE[2])
+    offer(tab).press("Enter")
+    expect(cards(tab)).to_have_count(3)
+    expect(offer(tab)).to_have_count(0)
+    assert names(tab) == ["a9.png", "b.png", "large.png"]
+    tab.page.get_by_role("tab", name="Two images", exact=True).click()
+    tab.find("#compare-clear").click()
+    tab.find("#compare-welcome").wait_for()
+    tab.page.get_by_role("tab", name="Many images", exact=True).click()
+    ask(tab)  # they are here now, whatever becomes of them there
+    wait_for_end(tab)
+    expect(tab.find("#grid-progress")).to_contain_text("3 of 3 images answered")
+    images = [each.messages[-1].images[0] for each in served.backend.asked]
+    assert [image.name for image in images] == ["a9.png", "b.png", "large.png"]
+    assert images[2].pixels.size == (1400, 900)
+
+
+def test_what_was_removed_or_is_new_is_offered_again(grid):
+    _, tab = grid()
+    compared(tab, *THREE[:2])
+    offer(tab).click()
+    expect(cards(tab)).to_have_count(2)
+    tab.page.get_by_role("button", name="Remove b.png").click()
+    expect(offer(tab)).to_have_text("Use the picture of “Two images”")
+    compared(tab, THREE[2])
+    expect(offer(tab)).to_have_text("Use the 2 pictures of “Two images”")
+    tab.find("#grid-clear").click()
+    expect(offer(tab)).to_have_text("Use the 3 pictures of “Two images”")
+    tab.find("#language").get_by_text("简体中文").click()
+    expect(offer(tab)).to_have_text("使用“两张图片”中的 3 张图片")
+
+
+def test_clearing_all_data_empties_the_section(grid):
+    _, tab = grid()
+    compared(tab, *THREE[:2])
+    offer(tab).click()
+    expect(cards(tab)).to_have_count(2)
+    tab.page.get_by_role("tab", name="Chat", exact=True).click()
+    tab.find("#settings-toggle").click()
+    tab.find("#forget").click()
+    tab.find("#settings-close").click()
+    expect(tab.notice).to_contain_text("Everything of this visit is gone")
+    tab.page.get_by_role("tab", name="Compare", exact=True).click()
+    tab.find("#grid-run").wait_for()
+    expect(cards(tab)).to_have_count(0)
+    expect(offer(tab)).to_have_count(0)

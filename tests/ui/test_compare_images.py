@@ -423,6 +423,48 @@ def test_a_comparison_tells_its_stages_and_can_be_cancelled(serve, open_tab, mon
     expect(notice(tab)).to_have_count(0)
 
 
+def test_heat_maps_say_what_their_colours_mean(seeing, open_tab):
+    tab = open_tab(seeing().address)
+    compare(tab)
+    heat, model = (tab.find(f"#compare-images .scale.{name}") for name in ("heat", "model"))
+    expect(heat).to_be_hidden()
+    tab.find(".segment[data-view=heat]").click()
+    expect(heat).to_contain_text("alike: up to 0")
+    expect(heat).to_contain_text("different: 50 and more")
+    expect(model).to_be_hidden()
+    tab.find(".segment[data-view=model]").click()
+    expect(heat).to_be_hidden()
+    expect(model).to_contain_text("different: 1 and more")
+    expect(model).to_contain_text("One cell is one position of the tower, about 120 × 80 px")
+    ramp = model.locator(".ramp").bounding_box()
+    assert ramp["width"] > 200 and ramp["height"] >= 8
+    tab.find("#language").get_by_text("简体中文").click()
+    expect(model).to_contain_text("120 × 80")
+    expect(model).to_contain_text("余弦距离")
+
+
+def test_the_handle_of_the_slider_covers_no_number(serve, open_tab):
+    """It can still be gripped there: numbers let the pointer through."""
+    tab = open_tab(serve().address)
+    second = detailed()
+    second.paste((255, 0, 255), (236, 152, 336, 232))  # its number lies under the handle
+    compare(tab, file("before.png", detailed()), file("after.png", second))
+    number = viewer(tab).locator(".pane.one .number b").bounding_box()
+    grip = viewer(tab).locator(".grip").bounding_box()
+    x, y = number["x"] + number["width"] / 2, number["y"] + number["height"] / 2
+    assert grip["x"] < x < grip["x"] + grip["width"]
+    assert grip["y"] < y < grip["y"] + grip["height"]
+    tab.page.add_style_tag(content=".number, .number b { pointer-events: auto !important; }")
+    top = "([x, y]) => document.elementFromPoint(x, y).closest('.number') !== null"
+    assert tab.page.evaluate(top, [x, y])
+    tab.page.add_style_tag(content=".number, .number b { pointer-events: none !important; }")
+    tab.page.mouse.move(x, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move(x + 60, y, steps=4)
+    tab.page.mouse.up()
+    assert state(tab, "at") > 55
+
+
 # ---- asking ----
 
 
@@ -608,6 +650,24 @@ def test_one_picture_joins_those_that_are_there(serve, open_tab):
     tab.attach(file("after.png", edited()))
     tab.find("#token-chip").get_by_role("button", name="Take this picture to Compare").click()
     expect(viewer(tab).locator(".pane.one .tag.right")).to_have_text("2 · after.png")
+
+
+def test_pictures_that_are_sent_open_the_section_that_compares_them(serve, open_tab):
+    tab = open_tab(serve().address)
+    go_to(tab)
+    go_to(tab, "Many images")
+    tab.find("#grid-run").wait_for()
+    go_to(tab, "Chat")
+    tab.attach(file("before.png", detailed()), file("after.png", edited()))
+    tab.find("#token-chip").get_by_role("button", name="Compare these pictures").click()
+    expect(boxes(tab)).to_have_count(2)
+    expect(boxes(tab).first).to_be_visible()
+    go_to(tab, "Chat")
+    go_to(tab, "Compare")  # nothing is sent this time
+    go_to(tab, "Many images")
+    go_to(tab, "Chat")
+    go_to(tab, "Compare")
+    expect(tab.find("#grid-run")).to_be_visible()
 
 
 def test_pictures_of_compare_go_into_the_box_of_the_chat(seeing, open_tab):

@@ -11,6 +11,7 @@ from tests.test_versus import Opening
 from tests.ui.conftest import Tab
 from vlm.backend import ImageKnob
 from vlm.errors import ModelError
+from vlm.ui import frame
 
 pytestmark = pytest.mark.browser
 
@@ -211,6 +212,22 @@ def test_others_go_on_chatting(versus, opening, open_tab):
     expect(status(tab)).to_contain_text("Both sides have answered")
 
 
+@pytest.mark.parametrize("fault", [None, RuntimeError("odd")], ids=["ended", "broken"])
+def test_the_header_is_right_at_once(versus, opening, monkeypatch, fault):
+    """Also where the program fails and the other model stays: before the page looks again."""
+    monkeypatch.setattr(frame, "LOOK_SECONDS", 3600.0)
+    if fault is not None:
+        opening.scripts[BETA] = [fault]
+    tab = versus()
+    choose(tab, "b", BETA)
+    tab.find("#versus-back input").uncheck()
+    run(tab)
+    expect(notice(tab) if fault else status(tab)).to_contain_text(
+        "RuntimeError" if fault else "Somebody/Beta stays loaded"
+    )
+    expect(tab.find(".status.ready")).to_contain_text("Somebody/Beta")
+
+
 # ---- stopping ----
 
 
@@ -315,6 +332,41 @@ def test_a_broken_file_and_too_many(versus):
     tab.find("#versus-images").get_by_role("button", name="Remove image red.png").click()
     expect(tab.find("#versus-images figure")).to_have_count(1)
     expect(tab.find("#versus-images")).to_contain_text("1 · blue.png")
+
+
+# ---- images of the other section ----
+
+
+def test_images_of_compare_are_used_by_one_press(versus, opening):
+    tab = versus(max_images=3)
+    tab.page.get_by_role("tab", name="Two images", exact=True).click()
+    tab.find("#compare-right input[type=file]").set_input_files([PNG, OTHER])
+    tab.find("#compare-strip figure").nth(1).wait_for()
+    tab.page.get_by_role("tab", name="Models and settings", exact=True).click()
+    offer = tab.find("#versus-offer button")
+    expect(offer).to_have_text("Use the picture of “Two images”")  # the other one is here
+    offer.press("Enter")
+    expect(tab.find("#versus-images figure")).to_have_count(2)
+    expect(offer).to_have_count(0)
+    run_to_the_end(tab)
+    message = opening.backends["alpha"].asked[0].messages[-1]
+    assert [image.name for image in message.images] == ["red.png", "blue.png"]
+    tab.find("#versus-images").get_by_role("button", name="Remove image blue.png").click()
+    expect(offer).to_have_count(1)
+
+
+def test_clearing_all_data_empties_the_section(versus):
+    tab = versus()
+    run_to_the_end(tab)
+    tab.page.get_by_role("tab", name="Chat", exact=True).click()
+    tab.find("#settings-toggle").click()
+    tab.find("#forget").click()
+    tab.find("#settings-close").click()
+    expect(tab.notice).to_contain_text("Everything of this visit is gone")
+    tab.page.get_by_role("tab", name="Compare", exact=True).click()
+    tab.find("#versus-run").wait_for()
+    expect(tab.find("#versus-images figure")).to_have_count(0)
+    expect(tab.find("#versus-frames .side")).to_have_count(0)
 
 
 # ---- where others share the app ----

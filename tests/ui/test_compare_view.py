@@ -2,20 +2,26 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy
 import pytest
 
 from tests.support.fakes import photo
-from vlm.backend import Finished, Progress
+from vlm.backend import Finished, Progress, Tile
 from vlm.chat import Turn
 from vlm.compare import Region, compare
 from vlm.compare_ask import Part, Plan, Reply
+from vlm.difference_pictures import HOTTEST, scale_colours
 from vlm.errors import RequestError
+from vlm.feature_difference import FeatureDifference
 from vlm.messages import user_message
 from vlm.options import GenerationOptions
+from vlm.settings import Settings
 from vlm.strings import TABLE
 from vlm.ui import compare_answer, compare_view
 from vlm.ui.compare_examples import PAIRS, example_pair
+from vlm.ui.compare_offer import ROOM, Offer
 from vlm.ui.compare_panel import SECTIONS
 from vlm.ui.compare_room import KEPT_RESULTS, Result, Room, compared
 from vlm.ui.compare_view import Pair
@@ -28,20 +34,6 @@ PICTURES = {"first": "a", "second": "b", "heat": "c"}
 
 def pair(**changes: object) -> Pair:
     return Pair((1, 2), (IMAGES[0], IMAGES[1]), replace(FOUND, **changes), PICTURES)
-
-
-@pytest.mark.parametrize(
-    ("box", "place"),
-    [
-        ((0, 0, 10, 10), "upper left"),
-        ((140, 70, 160, 80), "middle"),
-        ((290, 140, 300, 150), "lower right"),
-        ((140, 0, 160, 10), "top"),
-        ((300, 150, 300, 150), "lower right"),
-    ],
-)
-def test_where_a_region_is(box, place):
-    assert compare_view.place_words(Region(1, box, 0.1, 9.0), (300, 150), "en") == place
 
 
 def test_figures_and_regions_beside_the_pictures():
@@ -58,6 +50,49 @@ def test_figures_and_regions_beside_the_pictures():
     assert "left: 66.667%; top: 66.667%; width: 33.333%; height: 33.333%" in boxes
     assert boxes.count('class="box"') == 4  # of both panes
     assert boxes.count('tabindex="-1"') == 2
+
+
+def test_two_regions_of_one_place_are_told_apart_everywhere():
+    regions = (Region(1, (120, 55, 130, 65), 0.04, 9.0), Region(2, (110, 80, 120, 90), 0.02, 9.0))
+    for drawn in (
+        compare_view.side(pair(regions=regions), "en"),
+        compare_view.viewer(pair(regions=regions), "en"),
+    ):
+        assert "middle (upper)" in drawn
+        assert "middle (lower)" in drawn
+
+
+def test_what_the_shares_are_shares_of_is_said():
+    drawn = compare_view.side(pair(regions=(Region(1, (0, 0, 60, 30), 0.04, 9.0),)), "en")
+    assert "what both pictures show, and is therefore compared" in drawn
+    assert "Share of what is compared; all regions add up" in drawn
+
+
+def test_numbers_lie_above_the_handle_and_can_be_pressed_through():
+    drawn = compare_view.viewer(pair(regions=(Region(1, (0, 0, 60, 30), 0.04, 9.0),)), "en")
+    assert drawn.index("sheet boxes") < drawn.index('class="grip"') < drawn.index("sheet labels")
+    assert drawn.count('<span class="number" aria-hidden="true"') == 2
+
+
+def test_heat_maps_have_a_scale():
+    drawn = compare_view.viewer(pair(), "en")
+    assert f"different: {HOTTEST:.0f} and more" in drawn
+    assert scale_colours()[-1] in drawn
+    assert "model-scale" not in compare_view.side(pair(), "en")  # the model was not asked
+    tiles = tuple(
+        Tile(box=(0, 0, 300, 150), rows=rows, columns=columns) for rows, columns in ((3, 6), (2, 2))
+    )
+    apart = tuple(numpy.zeros((tile.rows, tile.columns), numpy.float32) for tile in tiles)
+    seen = replace(pair(), seen=FeatureDifference(tiles, apart, 0.0312))
+    drawn = compare_view.side(seen, "en")
+    for words in (
+        "alike: up to 0.031",
+        "different: 1 and more",
+        "about 50 × 50 px",
+        "0.031 is what",
+    ):
+        assert words in drawn
+    assert "0.031" in compare_view.side(seen, "zh")
 
 
 def test_names_of_files_are_escaped():
@@ -141,6 +176,18 @@ def test_another_comparison_ends_the_one_before():
     first = room.begin()
     assert not room.begin().is_set()
     assert first.is_set()
+
+
+def test_no_more_is_offered_to_other_sections_than_they_may_hold():
+    room = Room()
+    room.add([*IMAGES, IMAGES[0]], 8)
+    context = SimpleNamespace(settings=Settings(max_images=3))
+    offer, visit = Offer(context, "grid"), SimpleNamespace(rooms={ROOM: room})
+    assert offer.images(visit, ()) == IMAGES[:3]
+    assert offer.images(visit, {IMAGES[0].sha256}) == IMAGES[1:3]
+    assert offer.images(visit, {"another", "one", "more"}) == []
+    assert offer.images(SimpleNamespace(rooms={}), ()) == []
+    assert list(offer.drawn(visit, {each.sha256 for each in IMAGES}, "en").values()) == [""]
 
 
 # ---- examples, sections ----

@@ -10,7 +10,7 @@ from vlm.backend import ImageLayout, Stage, Tile
 from vlm.inspection import Figure, Inspection, Piece, PixelScale, TowerFacts
 from vlm.messages import user_message
 from vlm.strings import LANGUAGES
-from vlm.ui import inspect_view
+from vlm.ui import inspect_photos, inspect_view
 from vlm.ui.stage_words import axis_words, class_token, named_axes, stage_words
 from vlm.unweighted import open_unweighted
 
@@ -240,7 +240,7 @@ def facts(tiles: list[int], thumbnail: int | None) -> list[str]:
         thumbnail=Tile(box=(0, 0, 9, 9), rows=1, columns=thumbnail) if thumbnail else None,
         placeholders=sum(tiles) + (thumbnail or 0),
     )
-    return inspect_view._facts(layout, "en")[2:-1]
+    return inspect_photos._facts(layout, "en")[2:-1]
 
 
 def test_tokens_of_tiles_and_thumbnail() -> None:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from vlm.commands.pictures import open_source
-from vlm.difference_words import alignment_words
+from vlm.difference_words import alignment_words, region_places
 from vlm.errors import RequestError
 from vlm.messages import Image
 from vlm.settings import Parser, Settings, terminal_language
@@ -125,12 +125,14 @@ def _lines(found: "Comparison", sizes: "tuple[Size, Size]", language: str) -> It
     )
     yield say("compare.overlap", language, share=f"{100 * found.overlap:.0f}")
     yield say("compare.brightness", language, value=f"{found.brightness:+.1f}")
-    for region in found.regions:
+    places = region_places(found.regions, sizes[0], language)
+    for region, place in zip(found.regions, places, strict=True):
         box = ", ".join(map(str, region.box))
         line = say(
             "compare.region",
             language,
             number=region.number,
+            place=place,
             box=box,
             area=f"{100 * region.area:.1f}",
         )

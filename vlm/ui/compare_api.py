@@ -33,10 +33,11 @@ def serve(context: Context) -> None:
 
         Returns:
             {"pairs": [{"first": 1, "second": 2, "alignment": {...}, "similarity": 0 to 1,
-            "changed_share": 0 to 1, "overlap": 0 to 1, "brightness": in CIE L*, "regions":
-            [{"number", "box" in pixels of the first picture, "area", ...}]}], "answer": text or
-            null, "asked": {"together": whether in one prompt, "parts": what was said of each
-            picture where not, "unjoined": why these were not joined, or null}, or null}.
+            "changed_share": 0 to 1 of what is compared, "overlap": 0 to 1, "brightness": in CIE
+            L*, "regions": [{"number", "box" in pixels of the first picture, "area": its part of
+            "changed_share", ...}]}], "answer": text or null, "asked": {"together": whether in one
+            prompt, "parts": what was said of each picture where not, "unjoined": why these were
+            not joined, or null}, or null}.
         """
         cancel = threading.Event()
         try:

@@ -4,18 +4,18 @@ In: files, a question, presses of buttons. Out: cards that fill one after anothe
 page to save. The cards belong to `vlm.multiples.Multiples`, one for each visit.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from vlm.messages import Image
-from vlm.multiples import FIGURES, Asked, Card, Multiples, arranged
+from vlm.multiples import FIGURES, Asked, Card, Multiples
 from vlm.multiples_export import to_csv, to_page
 from vlm.strings import say
 from vlm.ui import grid_view
+from vlm.ui.compare_offer import Offer, Section
 from vlm.ui.context import (
     QUIET,
     RUNNING,
@@ -28,6 +28,7 @@ from vlm.ui.context import (
 )
 from vlm.ui.drawer import Drawer
 from vlm.ui.safely import Handler, safely
+from vlm.ui.section_rooms import Grid
 
 MOST, MOST_HOSTED = 64, 16
 """Cards of a visit: on one's own machine, and where others wait for the same model."""
@@ -38,48 +39,17 @@ FILE_NAME = "answers"
 DOWNLOAD = "() => setTimeout(() => document.querySelector('#grid-exported')?.click(), 100)"
 
 
-def build(context: Context) -> None:
+def build(context: Context, section: Section) -> None:
     """Fills the section."""
-    GridPanel(context)
-
-
-@dataclass
-class Grid:
-    """What the section keeps for a visit.
-
-    Attributes:
-        order: numbers of the cards as they are shown; a run does not move them until its end.
-    """
-
-    multiples: Multiples
-    order: list[int] = field(default_factory=list)
-
-    @property
-    def images(self) -> tuple[Image, ...]:
-        """None: files are opened one by one and not kept."""
-        return ()
-
-    def leave(self) -> None:
-        """See `vlm.ui.context.Room`."""
-        self.multiples.forget()
-
-    def arrange(self, by: str, largest_first: bool) -> None:
-        """Sorts what is shown."""
-        cards = arranged(self.multiples.cards, by if by in FIGURES else "number", largest_first)
-        self.order = [card.number for card in cards]
-
-    @property
-    def shown(self) -> list[Card]:
-        """The cards in the order in which they are shown; new ones at the end."""
-        places = {number: place for place, number in enumerate(self.order)}
-        return sorted(self.multiples.cards, key=lambda card: places.get(card.number, len(places)))
+    GridPanel(context, section)
 
 
 class GridPanel:
     """What happens when the components of the section are used."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, section: Section) -> None:
         self.context = context
+        self.section = section
         self.most = MOST_HOSTED if context.settings.hosted else MOST
         with gr.Column(elem_id="grid"):
             self._build()
@@ -100,6 +70,7 @@ class GridPanel:
             words.add(self.files, label="grid.files")
             self.question = gr.Textbox(elem_id="grid-question", lines=3, max_lines=8)
             words.add(self.question, label="grid.question", placeholder="grid.question.placeholder")
+        self.offer = Offer(self.context, "grid")
         self.accordion = gr.Accordion(open=False, elem_id="grid-settings")
         words.add(self.accordion, label="grid.settings")
         with self.accordion:
@@ -136,7 +107,8 @@ class GridPanel:
         visit, language = self.context.visit, self.context.language
         arranged_by = [self.sort, self.largest]
         inputs = [visit, language, *arranged_by]
-        shown = [*self.shelves, self.progress, self.notice, *self.buttons.values()]
+        held = [*self.shelves, self.progress, self.notice, self.offer.line]
+        shown = [*held, *self.buttons.values()]
         asking = [*inputs, self.question, *self.drawer.controls]
         run, problem = self.safely(self.run), self.drawer.problem
         self.files.upload(
@@ -148,6 +120,7 @@ class GridPanel:
         self.buttons["stop"].click(self.stop, [visit], None, **QUIET)
         self.buttons["clear"].click(self.safely(self.clear), inputs, shown, **RUNNING)
         self.channel.click(self.hear, inputs, shown, **RUNNING)
+        self.offer.connect(self.section, self.arrive, shown)
         for part in arranged_by:
             part.change(self.safely(self.arrange), inputs, shown, **RUNNING)
         for name, write in (("csv", self.as_csv), ("page", self.as_page)):
@@ -171,9 +144,23 @@ class GridPanel:
         self, visit: Visit, language: str, by: str, largest: bool, files: list[str] | None
     ) -> Iterator[Updates]:
         """Takes files in, a card each."""
-        grid, paths = self.grid(visit), list(files or [])
+        paths = list(files or [])
         visit.files.update(paths)
         yield {self.files: None, self.notice: ""}
+        yield from self._take(visit, language, by, largest, paths)
+
+    def use(self, visit: Visit, language: str, by: str, largest: bool) -> Iterator[Updates]:
+        """Takes in the images that another section has."""
+        grid = self.grid(visit)
+        images = {each.sha256: each for each in self.offer.images(visit, grid.held)}
+        grid.held.update(images)
+        yield {self.notice: ""}
+        yield from self._take(visit, language, by, largest, list(images))
+
+    def _take(
+        self, visit: Visit, language: str, by: str, largest: bool, paths: Sequence[str]
+    ) -> Iterator[Updates]:
+        grid = self.grid(visit)
         adding = grid.multiples.add(paths, self._opener(visit), lambda path: Path(path).name)
         for count, card in enumerate(adding, 1):
             grid.order.append(card.number)
@@ -252,13 +239,19 @@ class GridPanel:
     ) -> Iterator[Updates]:
         """A button in HTML was pressed."""
         facts = {name: str(fact) for name, fact in event._data.items()}
-        yield from self.safely(self._heard)(visit, language, facts)
+        yield from self.safely(self._heard)(visit, language, by, largest, facts)
 
-    def _heard(self, visit: Visit, language: str, facts: dict[str, str]) -> Iterator[Updates]:
+    def _heard(
+        self, visit: Visit, language: str, by: str, largest: bool, facts: dict[str, str]
+    ) -> Iterator[Updates]:
         grid = self.grid(visit)
         if facts.get("act") == "remove" and facts.get("number", "").isdecimal():
             grid.multiples.remove(int(facts["number"]))
-            yield {**self._all(grid, language), **self._buttons(grid)}
+            grid.let_go()
+            offer = self.offer.drawn(visit, grid.held, language)
+            yield {**self._all(grid, language), **self._buttons(grid), **offer}
+        elif facts.get("act") == "use":
+            yield from self.use(visit, language, by, largest)
         elif facts.get("act") == "dismiss":
             yield {self.notice: ""}
 
@@ -296,10 +289,21 @@ class GridPanel:
         )
         return {**defaults, **sorts, **still}
 
+    def arrive(self, visit: Visit | None, language: str) -> Updates:
+        """The section is opened; where the visit was cleared meanwhile, so is the section."""
+        if visit is None:
+            return gr.skip()
+        grid = self.grid(visit)
+        if not grid.multiples.cards:
+            return {**self.at_rest(visit, language), self.notice: ""}
+        return self.offer.drawn(visit, grid.held, language)
+
     def at_rest(self, visit: Visit, language: str) -> Updates:
         """Everything as it is while nothing is asked."""
         grid = self.grid(visit)
+        grid.let_go()
         return {
+            **self.offer.drawn(visit, grid.held, language),
             **self._all(grid, language),
             **self._buttons(grid),
             self.progress: grid_view.progress(grid.multiples, language),
@@ -342,9 +346,11 @@ class GridPanel:
 
     def _opener(self, visit: Visit) -> Callable[[str], Image]:
         """Opens a file of the visit and keeps nothing: there may be many large ones."""
-        limits = self.context.settings.image_limits
+        limits, held = self.context.settings.image_limits, self.grid(visit).held
 
         def open_it(path: str) -> Image:
+            if path in held:
+                return held[path]
             try:
                 return visit.open(path, limits)
             finally:

@@ -18,6 +18,7 @@ from vlm.ui.background import in_background
 from vlm.ui.chat_view import card
 from vlm.ui.compare_asking import Asking
 from vlm.ui.compare_examples import PAIRS, example_pair
+from vlm.ui.compare_offer import ROOM, Section
 from vlm.ui.compare_parts import build_parts
 from vlm.ui.compare_room import Result, Room, compared, looked_at
 from vlm.ui.context import (
@@ -35,21 +36,22 @@ Facts = dict[str, str]
 TAB = "compare"
 
 
-def build(context: Context) -> None:
+def build(context: Context, section: Section) -> None:
     """Fills the section."""
-    CompareImages(context)
+    CompareImages(context, section)
 
 
 def room_of(visit: Visit) -> Room:
     """What the section keeps of a visit."""
-    return visit.room("compare", Room)
+    return visit.room(ROOM, Room)
 
 
 class CompareImages:
     """What happens when the components of the section are used."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, section: Section) -> None:
         self.context = context
+        self.section = section
         self.parts = build_parts(context)
         self.answer = Asking(context, self.parts)
         self.limit = context.settings.max_images
@@ -80,7 +82,8 @@ class CompareImages:
         parts.align.input(self.realign, [parts.align, *place], shown, **RUNNING)
         parts.channel.click(self.hear, place, shown, **RUNNING)
         connect_sending(context, parts.channel)
-        context.tab.select(self.on("arrive"), place, shown, **RUNNING)
+        opened = [*shown, self.section.tabs]
+        context.tab.select(self.on("arrive"), place, opened, **RUNNING)
         asked = [parts.question, parts.crops, *place]
         parts.question.submit(self.asking, asked, shown, **RUNNING)
         parts.stop.click(self.stop, [context.visit], None, **QUIET)
@@ -193,6 +196,7 @@ class CompareImages:
         if not sent:
             yield self.at_rest(visit, language)
             return
+        yield {self.section.tabs: gr.update(selected=self.section.tab.id)}
         if len(sent) == 1:  # to compare it with what is here
             here = [image for image in room.images if image != sent[0]]
             extra = room.replace([*here, *sent], self.limit)

@@ -4,11 +4,9 @@ In: images, a prompt, what each side is to be. Out: two frames that fill one aft
 happens to the model is `vlm.versus.Runner`'s.
 """
 
-import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -16,78 +14,34 @@ import gradio as gr
 from vlm import families
 from vlm.backend import Capabilities
 from vlm.errors import ImageError, RequestError
-from vlm.images import thumbnail
-from vlm.messages import Image
 from vlm.strings import error_text, say
 from vlm.ui import frame as page_frame
 from vlm.ui import versus_view
 from vlm.ui.chat_view import card
+from vlm.ui.compare_offer import Offer, Section
 from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, holder
 from vlm.ui.drawer import Drawer
 from vlm.ui.models_panel import PRECISIONS
 from vlm.ui.safely import Handler, safely
-from vlm.versus import Comparison, Runner, Side, Tally, compare
+from vlm.ui.section_rooms import Versus
+from vlm.versus import Runner, Side, compare
 
 LOADED, AS_NOW = "loaded", "as_now"
 """In the pickers: the model that is loaded, and its precision."""
 SIDES = ("a", "b")
 
 
-def build(context: Context) -> None:
+def build(context: Context, section: Section) -> None:
     """Fills the section."""
-    ModelsSection(context)
-
-
-@dataclass(eq=False)
-class Versus:
-    """What the section keeps for a visit.
-
-    Attributes:
-        pictures: that both sides get, by digest.
-        copies: a small copy of each, as an address.
-        known: what models that were loaded here can do, by the name that was asked for.
-    """
-
-    pictures: dict[str, Image] = field(default_factory=dict)
-    copies: dict[str, str] = field(default_factory=dict)
-    comparison: Comparison | None = None
-    tally: Tally = field(default_factory=Tally)
-    known: dict[str, Capabilities] = field(default_factory=dict)
-    _busy: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a comparison runs."""
-        return self._busy.locked()
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """One comparison at a time. Raises RequestError."""
-        if not self._busy.acquire(blocking=False):
-            raise RequestError("versus_busy")
-        try:
-            yield
-        finally:
-            self._busy.release()
-
-    @property
-    def images(self) -> list[Image]:
-        """See `vlm.ui.context.Room`."""
-        return list(self.pictures.values())
-
-    def leave(self) -> None:
-        """See `vlm.ui.context.Room`."""
-        if self.comparison is not None:
-            self.comparison.stop()
-        self.pictures.clear()
-        self.copies.clear()
+    ModelsSection(context, section)
 
 
 class ModelsSection:
     """What happens when the components of the section are used."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, section: Section) -> None:
         self.context = context
+        self.section = section
         self.slot = context.backend
         self.may_exchange = not context.settings.hosted
         with gr.Column(elem_id="versus"):
@@ -107,7 +61,7 @@ class ModelsSection:
             words.add(self.files, label="versus.files")
             self.prompt = gr.Textbox(elem_id="versus-prompt", lines=3, max_lines=8)
             words.add(self.prompt, label="versus.prompt", placeholder="versus.prompt.placeholder")
-        self.images = holder("versus-images")
+        self.images, self.offer = holder("versus-images"), Offer(self.context, "versus")
         with gr.Row(elem_id="versus-sides"):
             self.pickers, self.precisions, self.drawers = [], [], []
             for side in SIDES:
@@ -159,7 +113,7 @@ class ModelsSection:
         inputs = [visit, language]
         shown = [
             *(self.images, self.status, self.notice, self.frames, self.voting, self.tally),
-            *(self.run_button, self.stop_button),
+            *(self.run_button, self.stop_button, self.offer.line),
         ]
         controls = [control for drawer in self.drawers for control in drawer.controls]
         asking = [*inputs, self.prompt, self.blind, self.back]
@@ -179,6 +133,7 @@ class ModelsSection:
                 self.context.exchanges.append(begun)
         self.stop_button.click(self.stop, [visit], None, **QUIET)
         self.channel.click(self.hear, inputs, shown, **RUNNING)
+        self.offer.connect(self.section, self.arrive, shown)
         for picker, drawer in zip(self.pickers, self.drawers, strict=True):
             picker.change(self.knobs_of(drawer), [visit, language, picker], drawer.outputs, **QUIET)
         refreshed = [*shown, *self.pickers, *self.precisions]
@@ -198,11 +153,9 @@ class ModelsSection:
     def add(self, visit: Visit, language: str, files: list[str] | None) -> Iterator[Updates]:
         """Takes images in; those that are none say why."""
         work, paths = self.work(visit), list(files or [])
-        most = self.context.settings.max_images
         visit.files.update(paths)
         yield {self.files: None, self.notice: ""}
-        if len(work.pictures) + len(paths) > most:
-            raise RequestError("too_many_images", got=len(work.pictures) + len(paths), limit=most)
+        self._check_count(work, len(paths))
         broken: list[str] = []
         for path in paths:
             try:
@@ -210,12 +163,26 @@ class ModelsSection:
             except ImageError as error:
                 broken.append(error_text(error, language))
                 continue
-            work.pictures[image.sha256] = image
-            work.copies[image.sha256] = thumbnail(image, 160)
-            yield {self.images: self._images(work, language)}
+            work.add(image)
+            yield self._images(visit, language)
         if broken:
             words = say("versus.image_failed", language, reason=" ".join(broken))
             yield {self.notice: card(words, "", language)}
+
+    def use(self, visit: Visit, language: str) -> Iterator[Updates]:
+        """Takes in the images that another section has."""
+        work = self.work(visit)
+        images = self.offer.images(visit, work.pictures)
+        self._check_count(work, len(images))
+        for image in images:
+            work.add(image)
+        yield {**self._images(visit, language), self.notice: ""}
+
+    def _check_count(self, work: Versus, more: int) -> None:
+        """Raises RequestError where so many more images are too many."""
+        got, most = len(work.pictures) + more, self.context.settings.max_images
+        if got > most:
+            raise RequestError("too_many_images", got=got, limit=most)
 
     def run(
         self,
@@ -295,7 +262,9 @@ class ModelsSection:
         work = self.work(visit)
         if facts.get("act") == "remove":
             work.pictures.pop(facts.get("digest", ""), None)
-            yield {self.images: self._images(work, language)}
+            yield self._images(visit, language)
+        elif facts.get("act") == "use":
+            yield from self.use(visit, language)
         elif facts.get("act") == "vote":
             if work.comparison is None:
                 raise RequestError("versus_no_vote")
@@ -341,10 +310,18 @@ class ModelsSection:
         work = self.work(visit)
         return {
             **self._drawn(work, language),
-            self.images: self._images(work, language),
+            **self._images(visit, language),
             self.run_button: gr.update(interactive=not work.busy),
             self.stop_button: gr.update(interactive=work.busy),
         }
+
+    def arrive(self, visit: Visit | None, language: str) -> Updates:
+        """The section is opened; where the visit was cleared meanwhile, so is the section."""
+        if visit is None:
+            return gr.skip()
+        if self.work(visit).busy:
+            return self._images(visit, language)
+        return self.at_rest(visit, language)
 
     def _running(self, work: Versus, language: str, seconds: float) -> Updates:
         return {
@@ -358,7 +335,7 @@ class ModelsSection:
         comparison = work.comparison
         votes = {self.tally: versus_view.tally(work.tally, language)}
         if comparison is None:
-            return votes
+            return {**votes, self.frames: "", self.status: "", self.voting: ""}
         return {
             **votes,
             self.frames: versus_view.frames(comparison, language, seconds),
@@ -366,9 +343,12 @@ class ModelsSection:
             self.voting: versus_view.voting(comparison, language),
         }
 
-    def _images(self, work: Versus, language: str) -> str:
+    def _images(self, visit: Visit, language: str) -> Updates:
+        """Those that both sides get, and those that are offered."""
+        work = self.work(visit)
         entries = [(sha, image.name, work.copies[sha]) for sha, image in work.pictures.items()]
-        return versus_view.images(entries, language)
+        offer = self.offer.drawn(visit, work.pictures, language)
+        return {self.images: versus_view.images(entries, language), **offer}
 
 
 def _models(language: str) -> list[tuple[str, str]]:

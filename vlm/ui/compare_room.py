@@ -20,6 +20,7 @@ from vlm.ui.compare_view import Pair, address
 
 if TYPE_CHECKING:
     from vlm.compare import Comparison
+    from vlm.feature_difference import FeatureDifference
 
 SHOWN_SIDE = 1600
 """Longest side of the pictures in the page, in pixels."""
@@ -35,12 +36,14 @@ class Result:
         found: regions marked by what the model sees, once it was asked.
         pictures: address of each picture of it, see `Pair`.
         looked: whether the model was asked, or need not be.
+        seen: what it sees, once it was asked.
         unseen: why it could not be.
     """
 
     found: "Comparison"
     pictures: dict[str, str]
     looked: bool = False
+    seen: "FeatureDifference | None" = None
     unseen: VLMError | None = None
 
 
@@ -176,7 +179,7 @@ class Room:
         if pair is None or result is None:
             return None
         numbers = (self.chosen[0] + 1, self.chosen[1] + 1)
-        return Pair(numbers, pair, result.found, result.pictures, result.unseen)
+        return Pair(numbers, pair, result.found, result.pictures, result.seen, result.unseen)
 
 
 # ---- the work ----
@@ -233,7 +236,8 @@ def looked_at(
     heat = feature_heat(difference, found.aligned.size, first.original_size)
     name = _digest(result.pictures["heat"], str(difference.floor))
     file = _written(heat_map(first, found, heat), folder, f"{name}-model")
-    return Result(marked(found, difference), {**result.pictures, "model": file}, looked=True)
+    pictures = {**result.pictures, "model": file}
+    return Result(marked(found, difference), pictures, looked=True, seen=difference)
 
 
 def _written(picture: Pixels, folder: Path, name: str) -> str:

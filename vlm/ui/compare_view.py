@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm.difference_words import alignment_words
+from vlm.difference_words import alignment_words, brightness_words, region_places
 from vlm.errors import VLMError
 from vlm.images import thumbnail
 from vlm.messages import Image
 from vlm.strings import error_text, say
+from vlm.ui.compare_scale import model_scale, pixel_scale
 from vlm.ui.context import action_button, escaped
 from vlm.ui.sending import send_button
 
 if TYPE_CHECKING:
     from vlm.compare import Comparison, Region
+    from vlm.feature_difference import FeatureDifference
 
 VIEWS = ("slider", "blink", "beside", "heat", "model")
 
@@ -31,6 +33,7 @@ class Pair:
         images: first and second.
         found: what differs.
         pictures: address of "first", "second", "heat", and "model" where the model was asked.
+        seen: what the model sees, where it was asked.
         unseen: why the model could not be asked.
     """
 
@@ -38,12 +41,23 @@ class Pair:
     images: tuple[Image, Image]
     found: "Comparison"
     pictures: Mapping[str, str]
+    seen: "FeatureDifference | None" = None
     unseen: VLMError | None = None
 
     @property
     def key(self) -> str:
         """Another one for other pictures, which are seen from afar at first."""
         return self.pictures["first"] + self.pictures["second"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the first, in whose pixels regions are."""
+        return self.images[0].original_size
+
+    def places(self, language: str) -> "list[tuple[Region, str]]":
+        """Every region with where it is."""
+        regions = self.found.regions
+        return list(zip(regions, region_places(regions, self.size, language), strict=True))
 
     @property
     def identical(self) -> bool:
@@ -119,7 +133,7 @@ def waiting_for_second(image: Image, language: str) -> str:
 
 def viewer(pair: Pair, language: str) -> str:
     """The pictures with their numbered boxes, in every view."""
-    width, height = pair.images[0].original_size
+    width, height = pair.size
     one, two = (
         f"{number} · {image.name}" for number, image in zip(pair.numbers, pair.images, strict=True)
     )
@@ -130,11 +144,14 @@ def viewer(pair: Pair, language: str) -> str:
         f'aria-label="{label}" style="--aspect: {width / height:.5f}">{_bar(language)}'
         f'<div class="panes"><div class="pane one">{_pane(pair, language)}'
         '<span class="divider" aria-hidden="true"><span class="grip"></span></span>'
+        f"{_sheet('labels', _labels(pair))}"
         '<input type="range" id="compare-slider" min="0" max="100" step="1" value="50" '
         f'aria-label="{slider}"><span class="tag left">{escaped(one)}</span>'
         f'<span class="tag right">{escaped(two)}</span></div>'
         f'<div class="pane two">{_second_pane(pair, language)}'
-        f'<span class="tag left">{escaped(two)}</span></div></div></div>'
+        f'<span class="tag left">{escaped(two)}</span></div></div>'
+        f'<div class="scale heat">{pixel_scale(language)}</div>'
+        '<div class="scale model"></div></div>'
     )
 
 
@@ -196,7 +213,9 @@ def _second_pane(pair: Pair, language: str) -> str:
         f'<img class="layer" src="{pair.pictures["second"]}" alt="{escaped(pair.images[1].name)}" '
         'draggable="false">'
     )
-    return _sheet("second", picture) + _sheet("boxes", _boxes(pair, language, reachable=False))
+    boxes = _boxes(pair, language, reachable=False)
+    sheets = {"second": picture, "boxes": boxes, "labels": _labels(pair)}
+    return "".join(_sheet(name, content) for name, content in sheets.items())
 
 
 def _sheet(name: str, content: str) -> str:
@@ -204,14 +223,21 @@ def _sheet(name: str, content: str) -> str:
 
 
 def _boxes(pair: Pair, language: str, *, reachable: bool) -> str:
-    """Numbered frames; those of the second pane are for the eye and the pointer only."""
-    size = pair.images[0].original_size
+    """Frames to press; those of the second pane are for the eye and the pointer only."""
     hidden = "" if reachable else ' tabindex="-1" aria-hidden="true"'
     return "".join(
         f'<button type="button" class="box" data-region="{region.number}" '
-        f'style="{_position(region, size)}"{hidden} '
-        f'aria-label="{escaped(region_words(region, size, language))}">'
-        f"<span>{region.number}</span></button>"
+        f'style="{_position(region, pair.size)}"{hidden} '
+        f'aria-label="{escaped(region_words(region, place, language))}"></button>'
+        for region, place in pair.places(language)
+    )
+
+
+def _labels(pair: Pair) -> str:
+    """The numbers of the frames, in a sheet of their own: above the handle of the slider."""
+    return "".join(
+        f'<span class="number" aria-hidden="true" style="{_position(region, pair.size)}">'
+        f"<b>{region.number}</b></span>"
         for region in pair.found.regions
     )
 
@@ -227,18 +253,10 @@ def _position(region: "Region", size: tuple[int, int]) -> str:
     return "; ".join(f"{name}: {100 * part:.3f}%" for name, part in parts.items())
 
 
-def region_words(region: "Region", size: tuple[int, int], language: str) -> str:
+def region_words(region: "Region", place: str, language: str) -> str:
     """A region for a screen reader: "Region 1: upper left, 4.2 %"."""
-    place, area = place_words(region, size, language), f"{100 * region.area:.1f}"
+    area = f"{100 * region.area:.1f}"
     return say("pair.region", language, number=region.number, place=place, area=area)
-
-
-def place_words(region: "Region", size: tuple[int, int], language: str) -> str:
-    """Where the middle of a region lies, in ninths of the picture."""
-    left, top, right, bottom = region.box
-    column = min(2, int(3 * (left + right) / 2 / size[0]))
-    row = min(2, int(3 * (top + bottom) / 2 / size[1]))
-    return say(f"pair.place.{column + 1}{row + 1}", language)
 
 
 # ---- beside the pictures ----
@@ -248,13 +266,17 @@ def side(pair: Pair, language: str) -> str:
     """Figures, what became of the alignment, the regions."""
     model = f' data-model="{pair.pictures["model"]}"' if "model" in pair.pictures else ""
     sentences = "".join(f"<p>{escaped(words)}</p>" for words in sentences_of(pair, language))
+    scale = ""
+    if pair.seen is not None:  # for the script, which puts it below the picture
+        scale = model_scale(pair.seen, pair.size, language)
+        scale = f'<div class="model-scale" hidden>{scale}</div>'
     unseen = ""
     if pair.unseen is not None:
         why = error_text(pair.unseen, language)
         unseen = f'<p class="quiet">{escaped(say("pair.unseen", language, why=why))}</p>'
     return (
         f'<div class="findings"{model}>{_figures(pair, language)}'
-        f'<div class="sentences">{sentences}</div>{_regions(pair, language)}{unseen}</div>'
+        f'<div class="sentences">{sentences}</div>{_regions(pair, language)}{unseen}{scale}</div>'
     )
 
 
@@ -288,9 +310,7 @@ def sentences_of(pair: Pair, language: str) -> list[str]:
     sentences = [alignment_words(found.alignment, sizes, language)]
     if not found.regions:
         sentences.append(say("pair.no_change", language))
-    if abs(found.brightness) >= 0.5:
-        key = "pair.lighter" if found.brightness > 0 else "pair.darker"
-        sentences.append(say(key, language, value=f"{abs(found.brightness):.0f}"))
+    sentences += filter(None, [brightness_words(found.brightness, language)])
     if found.overlap < 0.995:
         sentences.append(say("pair.overlap", language, share=f"{100 * found.overlap:.0f}"))
     return sentences
@@ -300,13 +320,12 @@ def _regions(pair: Pair, language: str) -> str:
     """Every region with its place and size; a press goes there."""
     if not pair.found.regions:
         return ""
-    items = "".join(_region(region, pair, language) for region in pair.found.regions)
+    items = "".join(_region(region, place, language) for region, place in pair.places(language))
     label = escaped(say("pair.region.list", language))
     return f'<ol class="regions" aria-label="{label}">{items}</ol>'
 
 
-def _region(region: "Region", pair: Pair, language: str) -> str:
-    size = pair.images[0].original_size
+def _region(region: "Region", place: str, language: str) -> str:
     left, top, right, bottom = region.box
     pixels = say("pair.region.size", language, width=right - left, height=bottom - top)
     area = say("pair.share", language, value=f"{100 * region.area:.1f}")
@@ -316,8 +335,9 @@ def _region(region: "Region", pair: Pair, language: str) -> str:
     return (
         f'<li><button type="button" class="act region" data-region="{region.number}" '
         f'data-hardly="{str(bool(region.hardly_seen)).lower()}"><b>{region.number}</b>'
-        f'<span class="place">{escaped(place_words(region, size, language))}</span>'
-        f'<span class="area">{escaped(area)}</span><span class="pixels">{escaped(pixels)}</span>'
+        f'<span class="place">{escaped(place)}</span>'
+        f'<span class="area" title="{escaped(say("pair.region.area", language))}">'
+        f'{escaped(area)}</span><span class="pixels">{escaped(pixels)}</span>'
         f"{hardly}</button></li>"
     )
 

@@ -91,6 +91,12 @@ def connect(context: Context, header: Header) -> None:
     changed = header.language.input(
         relabel, [header.language], relabelled, js=REMEMBER_LANGUAGE, **QUIET
     )
+
+    def show_model(language: str) -> str:
+        return model_words(context, language)
+
+    for exchanged in context.exchanges:  # also after one that failed, which says nothing itself
+        exchanged.then(show_model, [context.language], [header.model_status], **QUIET)
     for refresh, inputs, outputs in context.refreshers:
         ready.then(refresh, inputs, outputs, **QUIET)
         changed.then(refresh, inputs, outputs, **QUIET)

@@ -66,15 +66,16 @@ class Place:
 
     def tile_words(self, number: int, tile: Tile, span: TileSpan | None) -> str:
         """What is said about a tile; 0: the thumbnail."""
-        facts: dict[str, object] = {"count": tile.rows * tile.columns}
-        if number:
-            facts["number"] = number
-        key = "inspect.tile" if number else "inspect.thumbnail"
-        if span is not None:
-            key += ".at"
+        count = tile.rows * tile.columns
+        facts: dict[str, object] = {"number": number} if number else {}
+        if span is None:
+            key = "inspect.tile" if number else "inspect.thumbnail"
+            said = say(key, self.language, count=count, **facts)
+        else:
             ends = {"first": span.ranges[0][0], "last": span.ranges[-1][1] - 1}
             facts |= approximate(ends, self.about, self.language)
-        said = say(key, self.language, **facts)
+            key = "inspect.tile.at" if number else "inspect.thumbnail.at"
+            said = say(key, self.language, count=count, **facts)
         if not self.several:
             return said
         return f"{say('inspect.photo', self.language, number=self.image)} · {said}"

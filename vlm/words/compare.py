@@ -56,6 +56,21 @@ COMPARE: Mapping[str, tuple[str, str]] = {
     ),
     "pair.heat.alt": ("Differences of colour, as a heat map", "颜色差异热图"),
     "pair.model.alt": ("Differences as the model sees them, as a heat map", "模型所见差异热图"),
+    "pair.scale.low": ("alike: up to {value}", "相同：不超过 {value}"),
+    "pair.scale.high": ("different: {value} and more", "不同：{value} 及以上"),
+    "pair.heat.caption": (
+        "How far apart the colours are at each pixel: about 2 can just be seen, black and white "
+        "are 100 apart.",
+        "每个像素颜色相差多少：约 2 刚能看出，黑与白相差 100。",
+    ),
+    "pair.model.caption": (
+        "Cosine distance of what the model's vision tower makes of each position: {floor} is what "
+        "recompression alone does, 1 is unrelated. One cell is one position of the tower, about "
+        "{width} × {height} px: the map shows nothing finer.",
+        "模型的视觉塔在每个位置得出的特征相差多少（余弦距离）："
+        "{floor} 相当于仅重新压缩，1 为毫无关联。一格是视觉塔的一个位置，"
+        "约 {width} × {height} 像素，更细的差异在图上看不出。",
+    ),
     # ---- figures ----
     "pair.figures": ("Figures", "数据"),
     "pair.similarity": ("similar", "相似度"),
@@ -68,8 +83,9 @@ COMPARE: Mapping[str, tuple[str, str]] = {
         "对齐并统一曝光后亮度的结构相似度：1 为相同，接近 0 为无关。",
     ),
     "pair.why.changed": (
-        "Share of the pixels that belong to a changed region, where both pictures show something.",
-        "在两张图片都有内容的范围内，属于变化区域的像素比例。",
+        "Share of what both pictures show, and is therefore compared, that belongs to a changed "
+        "region. The shares in the list add up to it.",
+        "在两张图片都有内容、因而可以比较的范围内，属于变化区域的比例；等于列表中各区域之和。",
     ),
     "pair.why.regions": (
         "Parts that changed by more than light, grain or compression explain.",
@@ -102,14 +118,40 @@ COMPARE: Mapping[str, tuple[str, str]] = {
         "Not aligned, as you chose. Compared as they are.",
         "按您的选择未对齐，按原样比较。",
     ),
-    "pair.lighter": ("The second is lighter by {value} of 100.", "第二张更亮，相差 {value}/100。"),
-    "pair.darker": ("The second is darker by {value} of 100.", "第二张更暗，相差 {value}/100。"),
+    "pair.lighter.slightly": (
+        "The second is slightly lighter: {value} in lightness (black is 0, white 100).",
+        "第二张略亮：明度 {value}（黑为 0，白为 100）。",
+    ),
+    "pair.lighter.clearly": (
+        "The second is lighter: {value} in lightness (black is 0, white 100).",
+        "第二张较亮：明度 {value}（黑为 0，白为 100）。",
+    ),
+    "pair.lighter.much": (
+        "The second is much lighter: {value} in lightness (black is 0, white 100).",
+        "第二张亮得多：明度 {value}（黑为 0，白为 100）。",
+    ),
+    "pair.darker.slightly": (
+        "The second is slightly darker: {value} in lightness (black is 0, white 100).",
+        "第二张略暗：明度 {value}（黑为 0，白为 100）。",
+    ),
+    "pair.darker.clearly": (
+        "The second is darker: {value} in lightness (black is 0, white 100).",
+        "第二张较暗：明度 {value}（黑为 0，白为 100）。",
+    ),
+    "pair.darker.much": (
+        "The second is much darker: {value} in lightness (black is 0, white 100).",
+        "第二张暗得多：明度 {value}（黑为 0，白为 100）。",
+    ),
     "pair.overlap": (
         "It shows {share} % of the first; the rest is not compared.",
         "它覆盖第一张的 {share} %，其余部分不比较。",
     ),
     "pair.region": ("Region {number}: {place}, {area} %", "区域 {number}：{place}，{area} %"),
     "pair.region.list": ("What changed", "变化之处"),
+    "pair.region.area": (
+        "Share of what is compared; all regions add up to the share that changed",
+        "占比较范围的比例；各区域之和即变化比例",
+    ),
     "pair.region.size": ("{width} × {height} px", "{width} × {height} 像素"),
     "pair.share": ("{value} %", "{value} %"),
     "pair.hardly": ("the model can hardly see this", "模型几乎看不出"),
@@ -122,6 +164,16 @@ COMPARE: Mapping[str, tuple[str, str]] = {
     "pair.place.13": ("lower left", "左下"),
     "pair.place.23": ("bottom", "下方"),
     "pair.place.33": ("lower right", "右下"),
+    "pair.place.which": ("{place} ({which})", "{place}（{which}）"),
+    "pair.which.down.1": ("upper", "偏上"),
+    "pair.which.down.2": ("lower", "偏下"),
+    "pair.which.across.1": ("left", "偏左"),
+    "pair.which.across.2": ("right", "偏右"),
+    "pair.which.size.1": ("larger", "较大"),
+    "pair.which.size.2": ("smaller", "较小"),
+    "pair.which.down": ("{number} of {count} from the top", "从上数第 {number}，共 {count}"),
+    "pair.which.across": ("{number} of {count} from the left", "从左数第 {number}，共 {count}"),
+    "pair.which.size": ("{number} of {count} by size", "按大小第 {number}，共 {count}"),
     # ---- while it works ----
     "pair.reading": ("reading the pictures …", "正在读取图片 …"),
     "pair.aligning": ("aligning …", "正在对齐 …"),

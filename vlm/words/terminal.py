@@ -106,20 +106,20 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "compare.checking": ("measuring: {kind} …", "正在测量：{kind}……"),
     "compare.similarity": ("structural similarity: {value}", "结构相似度：{value}"),
     "compare.changed": (
-        "changed: {share} % of the pixels; regions: {count}",
-        "变化：{share} % 的像素；区域：{count} 个",
+        "changed: {share} % of what is compared; regions: {count}",
+        "变化：占比较范围的 {share} %；区域：{count} 个",
     ),
     "compare.overlap": (
-        "the second shows {share} % of the first",
-        "第二张覆盖第一张的 {share} %",
+        "the second shows {share} % of the first; compared is what both show",
+        "第二张覆盖第一张的 {share} %；只比较两张都有的部分",
     ),
     "compare.brightness": (
-        "brightness of the second: {value} (CIE L*)",
-        "第二张的亮度：{value}（CIE L*）",
+        "lightness of the second: {value} (CIE L*; black is 0, white 100)",
+        "第二张的明度：{value}（CIE L*，黑为 0，白为 100）",
     ),
     "compare.region": (
-        "{number}: box {box}, {area} % of the area",
-        "{number}：方框 {box}，占面积 {area} %",
+        "{number}: {place}, box {box}, {area} % of what is compared",
+        "{number}：{place}，方框 {box}，占比较范围的 {area} %",
     ),
     "compare.hardly_seen": (", which the model hardly sees", "，模型几乎看不出"),
     "check.kind": ("edit", "编辑"),

@@ -50,6 +50,12 @@ VERSUS: Mapping[str, tuple[str, str]] = {
     "grid.waiting": ("not asked yet", "尚未提问"),
     "grid.remove": ("Remove {name}", "移除 {name}"),
     "grid.card": ("Image {number}: {name}", "图片 {number}：{name}"),
+    # ---- both ----
+    "offer.one": ("Use the picture of “Two images”", "使用“两张图片”中的图片"),
+    "offer.several": (
+        "Use the {count} pictures of “Two images”",
+        "使用“两张图片”中的 {count} 张图片",
+    ),
     # ---- models and settings ----
     "section.models": ("Models and settings", "模型与设置"),
     "versus.intro": (
