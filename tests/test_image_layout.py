@@ -185,14 +185,14 @@ def test_layouts_are_told_while_an_answer_runs(engine):
 
 def test_pixels_become_colours_again_where_they_are_pictures(engine):
     reader = engine.reader.images
-    scale = reader.pixel_scale()
+    scale = reader.pixel_scale
     colour = (30, 220, 140)
     plain = Image(pillow.new("RGB", (64, 64), colour), "plain", "plain", (64, 64))
     pixels = reader.read(plain, {}).inputs["pixel_values"]
     if pixels.ndim < 4:  # patches in rows
         assert scale is None
         return
-    assert scale is not None and scale is reader.pixel_scale()  # tried once
+    assert scale is not None and scale is reader.pixel_scale  # tried once
     seen = pixels.reshape(-1, *pixels.shape[-3:])[0, :, 5, 5].tolist()
     ends = zip(seen, scale.black, scale.white, strict=True)
     found = [255 * (value - black) / (white - black) for value, black, white in ends]
@@ -204,10 +204,10 @@ def test_colours_that_a_processor_mixes_are_not_given_back(engine, monkeypatch):
     monkeypatch.setattr(
         reader, "_first_tensor", lambda pixels: tensor_of(pixels).flip(0).square()[None]
     )
-    assert reader.pixel_scale() is None
+    assert reader.pixel_scale is None
     other = ImageReader(engine.processor, "<image>")
     monkeypatch.setattr(other, "_first_tensor", lambda pixels: 3 * tensor_of(pixels)[None] - 1)
-    assert other.pixel_scale() == PixelScale((-1.0, -1.0, -1.0), (2.0, 2.0, 2.0))
+    assert other.pixel_scale == PixelScale((-1.0, -1.0, -1.0), (2.0, 2.0, 2.0))
 
 
 def tensor_of(pixels):

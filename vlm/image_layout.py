@@ -4,6 +4,7 @@ In: an image and `image_detail`. Out: what its processor makes of it. Only the i
 here, never the tokenizer, so every thread may ask while an answer is written.
 """
 
+import functools
 import math
 import threading
 from collections import OrderedDict
@@ -78,7 +79,6 @@ class ImageReader:
         self._texts: OrderedDict[ImageKey, ImageText] = OrderedDict()
         self._layouts: OrderedDict[ImageKey, ImageLayout] = OrderedDict()
         self._alphas: dict[tuple[str, bool], Alpha] = {}
-        self._scales: list[PixelScale | None] = []
 
     def convert(self, pixels: Pixels) -> Pixels:
         """The picture as the processor can take it: in RGB where it does not see to that."""
@@ -152,18 +152,17 @@ class ImageReader:
         }
         return min(far.items(), key=lambda item: item[1])[0]
 
+    @functools.cached_property
     def pixel_scale(self) -> PixelScale | None:
         """How pixels become colours again; found out by trying, once.
 
         None where the processor does more than shift and scale each colour by itself, or does not
         hand out pictures of three colours.
         """
-        if not self._scales:
-            try:
-                self._scales.append(self._try_scale())
-            except RequestError:  # it refuses a plain picture
-                self._scales.append(None)
-        return self._scales[0]
+        try:
+            return self._try_scale()
+        except RequestError:  # it refuses a plain picture
+            return None
 
     def _try_scale(self) -> PixelScale | None:
         """From a black and a white picture; a third in one colour must come out between them."""

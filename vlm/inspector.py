@@ -107,7 +107,7 @@ def look(
         complete=complete,
         memory={"work": work} if run else {},
         byte_words=subject.byte_words,
-        pixel_scale=reader.images.pixel_scale() if layouts else None,
+        pixel_scale=reader.images.pixel_scale if layouts else None,
         tower=tower_facts(model),
     )
 
