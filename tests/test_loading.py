@@ -24,7 +24,7 @@ def folder(checkpoints, tmp_path):
 def refusal(source):
     with pytest.raises(ModelError) as caught:
         load(str(source), quantization="none", dtype="float32")
-    assert str(source) in str(caught.value) or caught.value.key == "weights_missing"
+    assert str(source) in str(caught.value)
     return caught.value.key
 
 
@@ -105,15 +105,56 @@ def test_a_package_that_is_not_here_is_named(kind, package, tmp_path):
         assert "Error" not in sentence
 
 
-@pytest.mark.parametrize("spoil", ["missing", "shape"])
-def test_nothing_is_initialised_silently(folder, spoil):
+def rewrite(folder, change):
+    """Changes the stored tensors: a function of name -> tensor."""
     weights = load_file(folder / "model.safetensors")
-    name = next(name for name in weights if "multi_modal_projector" in name)
-    tensor = weights.pop(name)
-    if spoil == "shape":
-        weights[name] = tensor.flatten()[:3].clone()
+    change(weights)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    assert refusal(folder) in ("weights_missing", "cannot_load")
+
+
+PROJECTOR = "model.multi_modal_projector.linear_1.bias"
+STORED_PROJECTOR = "multi_modal_projector.linear_1.bias"
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_nothing_is_initialised_silently(folder, quantization):
+    rewrite(folder, lambda weights: weights.pop(STORED_PROJECTOR))
+    with pytest.raises(ModelError, match=rf"expected; missing: {PROJECTOR}\.") as caught:
+        load(str(folder), quantization=quantization, device="cpu", dtype="float32")
+    facts = caught.value.facts
+    assert facts["expected"] - facts["found"] == 1
+    assert facts["folder"] == str(folder)
+
+
+def test_another_shape_is_told(folder):
+    rewrite(folder, lambda weights: weights.update({STORED_PROJECTOR: torch.zeros(3)}))
+    with pytest.raises(ModelError, match=rf"{PROJECTOR} in .* shape \(3,\), but \(64,\) is"):
+        load(str(folder), quantization="none", dtype="float32")
+
+
+@pytest.mark.parametrize("part", ["text_config", "vision_config"])
+def test_no_layer_stays_unread(folder, part):
+    config = json.loads((folder / "config.json").read_text())
+    assert config[part]["num_hidden_layers"] == 2
+    config[part]["num_hidden_layers"] = 1
+    config["vision_feature_layer"] = -1
+    (folder / "config.json").write_text(json.dumps(config))
+    assert refusal(folder) == "tensors_unexpected"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "language_model.model.layers.1.self_attn.rotary_emb.inv_freq",
+        "vision_tower.vision_model.embeddings.position_ids",
+        "language_model.model.layers.0.mtp.norm.weight",
+        "value_head.0.weight",
+    ],
+)
+def test_what_only_training_needed_may_be_there(folder, name):
+    """As in many published files."""
+    rewrite(folder, lambda weights: weights.update({name: torch.ones(4)}))
+    load(str(folder), quantization="none", dtype="float32")
 
 
 def test_damaged_weights(folder):

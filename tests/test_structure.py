@@ -40,6 +40,7 @@ ORDER = (
     "processor_parts",
     "processors",
     "image_layout",
+    "unfilled",
     "loading",
     "saving",
     "rehearsal",

@@ -117,6 +117,7 @@ class Engine:
         return Capabilities(
             name=self.loaded.name,
             details=(self.loaded.precision, self.model.device.type.upper()),
+            images_per_turn=getattr(self.processor, "most_images", None),
             context_length=self.context_length,
             roles=family.roles if family else ALL_ROLES,
             continues=self.reader.continues,

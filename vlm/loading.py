@@ -36,6 +36,7 @@ from vlm.processors import load_processor
 from vlm.progress import Watch, watching
 from vlm.settings import CHOICES
 from vlm.sources import check_source, look_up
+from vlm.unfilled import check_filled, check_read
 
 transformers.logging.set_verbosity_error()  # what matters is raised; the rest is noise to people
 transformers.logging.disable_progress_bar()
@@ -228,13 +229,13 @@ def _fill(
     skeleton = empty_model(opened.config, dtype)
     if stored is not None:
         bits.check_stored(source, stored, quantization)
-        return _read_weights(type(skeleton), opened, dtype, device_map, None), stored
+        return _read_weights(source, type(skeleton), opened, dtype, device_map, None), stored
     if quantization == "auto":
         quantization = bits.choose_quantization(skeleton, place, dtype)
     intended = bits.layers_to_quantise(skeleton, quantization, place)
     settings = bits.configuration(skeleton, quantization, dtype, place)
     try:
-        model = _read_weights(type(skeleton), opened, dtype, device_map, settings)
+        model = _read_weights(source, type(skeleton), opened, dtype, device_map, settings)
     except Exception as error:
         if not any(memory.ran_out(each) for each in _chain(error)):
             raise
@@ -286,13 +287,14 @@ def empty_model(
 
 
 def _read_weights(
+    source: str,
     kind: type[PreTrainedModel],
     opened: Opened,
     dtype: torch.dtype,
     device_map: str | dict[str, torch.device],
     quantization_config: BitsAndBytesConfig | None,
 ) -> PreTrainedModel:
-    """Fills the model; refuses a checkpoint with tensors missing or of another shape."""
+    """Fills the model; refuses tensors missing or of another shape, and layers left over."""
     from_memory = isinstance(opened.weights, dict)
     model, report = cast(Any, kind).from_pretrained(
         None if from_memory else opened.weights,
@@ -305,10 +307,8 @@ def _read_weights(
         ignore_mismatched_sizes=True,  # they are refused below, by name
         output_loading_info=True,
     )
-    missing = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
-    if missing:
-        names = ", ".join(missing[:5])
-        raise ModelError("weights_missing", count=len(missing), names=names)
+    check_filled(model, report, source)
+    check_read(model, report, source)
     if opened.generation_config is not None:
         model.generation_config = opened.generation_config
     return model.eval()

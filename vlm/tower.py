@@ -18,6 +18,7 @@ from vlm.loading import SHORT_NAMES, model_errors
 from vlm.messages import Image
 from vlm.processors import load_image_processor
 from vlm.sources import check_source
+from vlm.unfilled import Report, check_filled, unfilled
 
 OLD_NAMES = {
     r"^(?:model\.)?(?:vision_tower|vision_model)\.(?:vision_model\.)?": "",
@@ -142,22 +143,21 @@ def load_tower(
             raise ModelError("no_vision_tower", source=source, got=config.model_type)
         check_source(source)
         image_processor = load_image_processor(source, vision)
-        model, missing = _load(source, vision, dtype, device)
-        has_head = getattr(vision, "vision_use_head", False)
+        model, report = _load(source, vision, dtype, device)
+        has_head, missing = getattr(vision, "vision_use_head", False), unfilled(report)
         if has_head and missing and all(name.startswith(HEAD) for name in missing):
             vision.vision_use_head = False  # a tower without its pooling head
-            model, missing = _load(source, vision, dtype, device)
-        if missing:
-            raise ModelError("weights_missing", count=len(missing), names=", ".join(missing[:5]))
+            model, report = _load(source, vision, dtype, device)
+        check_filled(model, report, source)
     return Tower(model.eval(), image_processor)
 
 
 def _load(
     source: str, config: PreTrainedConfig, dtype: torch.dtype, device: torch.device | str
-) -> tuple[PreTrainedModel, list[str]]:
-    """(the model, names of its tensors that the checkpoint lacks or has in another shape)."""
+) -> tuple[PreTrainedModel, Report]:
+    """(the model, what was missing, left over or of another shape)."""
     kind: Any = AutoModel._model_mapping[type(config)]
-    model, report = kind.from_pretrained(
+    return kind.from_pretrained(
         source,
         config=config,
         dtype=dtype,
@@ -167,4 +167,3 @@ def _load(
         trust_remote_code=False,
         output_loading_info=True,
     )
-    return model, sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})

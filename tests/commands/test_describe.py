@@ -14,6 +14,7 @@ from tests.support.fakes import BREAKS_OFF, PressCtrlC, ScriptedBackend, photo_b
 from vlm.backend import Capabilities, Finished, ImageKnob
 from vlm.commands import describe
 from vlm.errors import RequestError
+from vlm.families import families
 from vlm.strings import say
 
 ROOT = Path(__file__).parents[2]
@@ -500,5 +501,20 @@ def test_two_images_for_a_real_model(folder, run, checkpoints, out):
     model = ["--model", str(checkpoints["smolvlm"]), "--device", "cpu", "--max-new-tokens", "4"]
     ran = run("describe", str(folder), "--together", "2", "--out", str(out), *model)
     assert ran.status == 0
+    both, one = rows(out)
+    assert both["image_tokens"] == 2 * one["image_tokens"] > 0
+
+
+def test_as_many_together_as_a_real_model_takes(folder, run, tmp_path, out):
+    """Two, of the first generation: a third is refused before anything is asked."""
+    (tmp_path / "model").mkdir()
+    source = families()["minimind_v"].tiny(tmp_path / "model")
+    model = ["--model", source, "--device", "cpu", "--dtype", "float32", "--max-new-tokens", "4"]
+    asked = ["describe", str(folder), "--out", str(out), *model]
+    ran = run(*asked, "--together", "3")
+    assert (ran.status, ran.out, rows(out)) == (1, "", [])
+    sentence = "3 images in one prompt; at most 2 are taken. Give --together 2 or less."
+    assert ran.err.count(sentence) == 1
+    assert run(*asked, "--together", "2").status == 0
     both, one = rows(out)
     assert both["image_tokens"] == 2 * one["image_tokens"] > 0

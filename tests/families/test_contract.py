@@ -35,6 +35,8 @@ NUMBERS = {"rtol": 1e-3, "atol": 1e-3}
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "chat_template.jinja")
 LONG = GenerationOptions(max_new_tokens=500, min_new_tokens=500)
 SHORT = GenerationOptions(max_new_tokens=8, min_new_tokens=8)
+MIDDLE = GenerationOptions(max_new_tokens=32, min_new_tokens=32)
+"""Long enough for letters among tokens that have none."""
 
 
 @pytest.fixture(scope="module", params=families.NAMES)
@@ -192,8 +194,21 @@ def test_a_wrong_count_is_refused_with_both_numbers(loaded: Loaded, change: int)
             inputs[name] = torch.cat([value[:, :first], value[:, first + 1 :]], dim=1)
         elif value.shape[:2] == inputs["input_ids"].shape:
             inputs[name] = torch.cat([value[:, : first + 1], value[:, first:]], dim=1)
-    with pytest.raises((ValueError, VLMError), match=rf"{count + change}\D.*\b{count}\b"):
+    with pytest.raises(VLMError, match=rf"{count + change}\D.*\b{count}\b"):
         loaded.model(**inputs)
+
+
+@pytest.mark.parametrize(("marks", "images"), [(2, 1), (1, 2), (1, 0), (0, 1)])
+def test_a_processor_refuses_another_count_of_images(loaded: Loaded, marks: int, images: int):
+    """Written as the chat template writes a prompt."""
+    part, words = {"type": "image"}, {"type": "text", "text": "What is this?"}
+    text = loaded.processor.apply_chat_template(
+        [{"role": "user", "content": [part] * marks + [words]}], add_generation_prompt=True
+    )
+    pixels = [photo(seed=seed).pixels for seed in range(images)] or None
+    for each in (text, [text]):
+        with pytest.raises(VLMError, match=rf"has {marks} placeholders .* take {images}\."):
+            loaded.processor(images=pixels, text=each, return_tensors="pt")
 
 
 # ---- 5, 6: the same numbers another way ----
@@ -259,6 +274,28 @@ def test_four_bits_are_for_the_language_models_layers(source: str):
     assert quantised == fitting & inside
     assert len(quantised) > len(inside.intersection(linears)) / 2
     assert small.model(**prompt(small, [photo()])).logits.isfinite().all()
+
+
+def test_in_four_bits_it_streams_two_turns(source: str):
+    engine = Engine.load(source, quantization="nf4", device="cpu", dtype="float32")
+    session = ChatSession(engine)
+    for turn in range(2):
+        events = list(session.send("What?", [photo(seed=turn)], MIDDLE))
+        pieces = [event.text for event in events if isinstance(event, TextDelta)]
+        assert len(pieces) > 1
+        assert "".join(pieces) == session.turns[turn].answer
+        assert events[-1].usage.completion_tokens == 32
+    engine.close()
+
+
+def test_a_device_map_goes_through_to_accelerate_on_a_cpu(source: str, loaded: Loaded):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU would be taken")
+    spread = load(source, quantization="none", dtype="float32", device_map="auto").model
+    assert {each.device.type for each in spread.parameters()} == {"cpu"}
+    assert set(spread.state_dict()) == set(loaded.model.state_dict())
+    for name, tensor in loaded.model.state_dict().items():
+        assert torch.equal(spread.state_dict()[name], tensor), name
 
 
 # ---- 9: files of the processor ----

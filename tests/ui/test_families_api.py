@@ -10,7 +10,9 @@ from tests.support.fakes import photo_bytes
 from vlm import families
 from vlm.engine import Engine
 
-OPTIONS = {"min_new_tokens": 4, "max_new_tokens": 8, "temperature": 0.0, "seed": 1}
+OPTIONS = {"min_new_tokens": 16, "max_new_tokens": 16, "temperature": 0.0, "seed": 1}
+"""So many tokens that even pieces of letters come to several replies."""
+SEEDS = range(2, 5)
 
 
 @pytest.fixture(scope="module", params=families.NAMES)
@@ -31,29 +33,55 @@ def replies(served, message, history):
     return list(client.submit(message, history, OPTIONS, api_name="/chat"))
 
 
-def test_two_images_and_two_turns_are_answered_word_by_word(serve, engine, tmp_path):
-    served = serve(backend=engine)
-    photos = [photo_bytes(seed=seed, size=(90 + seed, 60)) for seed in (1, 2)]
-    files = [tmp_path / f"{number}.png" for number in (1, 2)]
-    for path, data in zip(files, photos, strict=True):
-        path.write_bytes(data)
-    question = {"text": "describe both", "files": [handle_file(path) for path in files]}
-    first = replies(served, question, [])
-    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(first))
-    assert first[-1] == replies(served, question, [])[-1]  # the same seed, the same answer
-    parts = [*map(image_part, photos), {"type": "text", "text": question["text"]}]
-    history = [
-        {"role": "user", "content": parts},
-        {"role": "assistant", "content": first[-1]},
-    ]
-    assert replies(served, {"text": "and now", "files": []}, history)
+@pytest.fixture
+def files(tmp_path):
+    """Photos, each with another content and width: seed -> path."""
+    paths = {seed: tmp_path / f"{seed}.png" for seed in (1, *SEEDS)}
+    for seed, path in paths.items():
+        path.write_bytes(photo_bytes(seed=seed, size=(90 + seed, 60)))
+    return paths
 
 
-def test_another_image_gives_another_answer(serve, engine, tmp_path):
+def question(words, *paths):
+    return {"text": words, "files": [handle_file(path) for path in paths]}
+
+
+def turn(words, answer, *paths):
+    """A question about photos and its answer, as they stand in a history."""
+    parts = [*(image_part(path.read_bytes()) for path in paths), {"type": "text", "text": words}]
+    return [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]
+
+
+def grows(found):
+    """Whether an answer came in several pieces, each going on from those before."""
+    pairs = itertools.pairwise(found)
+    return len({*found} - {""}) > 2 and all(later.startswith(earlier) for earlier, later in pairs)
+
+
+def test_two_images_and_two_turns_are_answered_word_by_word(serve, engine, files):
     served = serve(backend=engine)
-    answers = set()
-    for seed in range(3):
-        path = tmp_path / f"{seed}.png"
-        path.write_bytes(photo_bytes(seed=seed))
-        answers.add(replies(served, {"text": "describe", "files": [handle_file(path)]}, [])[-1])
-    assert len(answers) > 1
+    first = replies(served, question("describe both", files[1], files[2]), [])
+    assert grows(first), first
+    again = replies(served, question("describe both", files[1], files[2]), [])
+    assert first[-1] == again[-1]  # the same seed, the same answer
+    history = turn("describe both", first[-1], files[1], files[2])
+    second = replies(served, question("and now"), history)
+    assert grows(second), second
+
+
+def test_the_second_image_counts(serve, engine, files):
+    served = serve(backend=engine)
+    pairs = [question("describe both", files[1], files[seed]) for seed in SEEDS]
+    assert len({replies(served, each, [])[-1] for each in pairs}) > 1
+
+
+def test_what_went_before_counts(serve, engine, files):
+    served = serve(backend=engine)
+    histories = [turn(f"what is {seed}?", "A photo.", files[seed]) for seed in SEEDS]
+    assert len({replies(served, question("and now"), each)[-1] for each in histories}) > 1
+
+
+def test_another_image_gives_another_answer(serve, engine, files):
+    served = serve(backend=engine)
+    asked = [question("describe", files[seed]) for seed in SEEDS]
+    assert len({replies(served, each, [])[-1] for each in asked}) > 1

@@ -1,4 +1,4 @@
-"""What families share: reading what lies at a source, the loss, tokenizers for tests. No torch.
+"""What families share: what lies at a source, the loss, counts, tokenizers for tests. No torch.
 
 A source is a folder, a hub id OWNER/NAME, or several of these joined by "+". Only `fetch_config`
 touches the network, once, so that every family can be asked about a source afterwards.
@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vlm.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,6 +131,63 @@ class ImagesDoNotCount:
             )
 
         return loss
+
+
+# ---- placeholders ----
+
+
+class CountsPlaceholders:
+    """Before a native model class: a wrong count of placeholders is refused in a sentence."""
+
+    def get_placeholder_mask(
+        self, input_ids: "Tensor | None", inputs_embeds: "Tensor", image_features: "Tensor"
+    ) -> "Tensor":
+        """Where features go: (batch, tokens, 1).
+
+        Raises:
+            ValueError: the number of the placeholder is not known.
+            RequestError: there are not as many placeholders as features.
+        """
+        placeholder = self.config.image_token_id  # type: ignore[attr-defined]
+        if placeholder is None:
+            raise ValueError("config.image_token_id is None; set it to the tokenizer's number")
+        expected = image_features.shape[:-1].numel()
+        if input_ids is not None:
+            found = int((input_ids == placeholder).sum())
+            if found != expected:
+                raise RequestError("placeholder_count", found=found, expected=expected)
+        return super().get_placeholder_mask(  # type: ignore[misc]
+            input_ids, inputs_embeds, image_features
+        )
+
+
+class CountsImages:
+    """Before a processor class: texts with more or fewer places for images than there are images
+    are refused in a sentence."""
+
+    def validate_inputs(self, images: Any = None, text: Any = None, **settings: Any) -> None:
+        """As natively. Raises RequestError."""
+        check_image_count(self.image_token, images, text)  # type: ignore[attr-defined]
+        super().validate_inputs(images, text, **settings)  # type: ignore[misc]
+
+
+def check_image_count(token: str, images: Any, text: Any) -> None:
+    """Raises RequestError unless texts have `token` once for each image.
+
+    Args:
+        token: what stands for an image.
+        images: of all texts, nested or not; None: no image.
+        text: one or several; None: pixels alone are asked for.
+    """
+    from transformers.image_utils import make_flat_list_of_images
+
+    texts = [text] if isinstance(text, str) else text or []
+    if text is None or not all(isinstance(each, str) for each in texts):
+        return
+    flat: Any = [] if images is None else make_flat_list_of_images(images)
+    found = sum(each.count(token) for each in texts)
+    if found != len(flat):
+        raise RequestError("placeholder_count", found=found, expected=len(flat))
 
 
 # ---- what a picture explains ----

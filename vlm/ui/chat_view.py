@@ -345,7 +345,7 @@ MODEL_ERRORS = (
     "hub_refused",
     "file_missing",
     "file_damaged",
-    "weights_missing",
+    "tensors_missing",
     "no_such_checkpoint",
 )
 """Errors of loading that another try may mend."""

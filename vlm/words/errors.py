@@ -471,10 +471,9 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "请使用模型自带的分词器。",
     ),
     "error.language_model_unknown": (
-        "The language model of this checkpoint is a {got}; known are: {known}. Check llm_config in "
-        "its config.json, or choose another checkpoint.",
-        "此检查点的语言模型是 {got}；已知的有：{known}。请检查 config.json 中的 llm_config，"
-        "或选择其他检查点。",
+        "The language model in {file} is a {got}; known are: {known}. Check {name} there, or "
+        "choose another checkpoint.",
+        "{file} 中的语言模型是 {got}；已知的有：{known}。请检查其中的 {name}，或选择其他检查点。",
     ),
     "error.template_unknown": (
         "{source} names the prompt format {got}; known are: {known}. Check template in its "
@@ -588,11 +587,6 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{name} in {file} has the shape {found}, but {expected} is expected. Check that its "
         "config.json belongs to it.",
         "{file} 中 {name} 的形状是 {found}，应为 {expected}。请检查 config.json 是否与之匹配。",
-    ),
-    "error.weights_missing": (
-        "{count} tensors of the model are missing from the checkpoint or have another shape: "
-        "{names}. It is incomplete: download it again.",
-        "检查点缺少模型的 {count} 个张量或形状不符：{names}。文件不完整，请重新下载。",
     ),
     "error.pickled_code": (
         "{source} holds weights pickled together with code, which is never run here. Use a "

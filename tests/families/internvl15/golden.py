@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image as pillow
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -17,6 +18,8 @@ from vlm.families.internvl15.templates import TEMPLATES, write_prompt
 from vlm.families.internvl15.tiling import choose_grid
 from vlm.loading import Loaded
 
+FILTERS = {"bicubic (PIL)": pillow.Resampling.BICUBIC}
+"""What cases say of how pictures are resized -> the filter; any other name is an error."""
 BYTES = 3
 """The number of the byte 0 in the stored tokenizer."""
 
@@ -101,6 +104,7 @@ def _knobs(preprocess: dict[str, Any]) -> dict[str, Any]:
         "padding": preprocess["pad2square"],
         "image_mean": preprocess["mean"],
         "image_std": preprocess["std"],
+        "resample": FILTERS[preprocess["interpolation"]],
     }
 
 

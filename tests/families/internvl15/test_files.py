@@ -108,8 +108,9 @@ def test_unknown_template(copied: Path) -> None:
 
 def test_unknown_language_model(copied: Path) -> None:
     configure(copied, llm_config={"architectures": ["BloomForCausalLM"]})
-    with pytest.raises(ModelError, match="is a BloomForCausalLM; known are"):
+    with pytest.raises(ModelError, match="json is a BloomForCausalLM; known") as caught:
         FAMILY.open(str(copied))
+    assert f"in {copied / 'config.json'} is" in str(caught.value)
 
 
 def test_no_tokenizer(copied: Path) -> None:

@@ -78,7 +78,7 @@ def test_marks_typed_by_a_person_can_be_taken_as_text(processor: Any) -> None:
 
 
 def test_wrong_count_in_the_text_names_both_numbers(processor: Any) -> None:
-    with pytest.raises(ValueError, match=r"total 2 .* and 1 images"):
+    with pytest.raises(RequestError, match=r"has 2 placeholders .* take 1"):
         processor(images=[gradient(9, 9)], text=f"{PLACEHOLDER}{PLACEHOLDER} What?")
 
 

@@ -144,9 +144,9 @@ def test_marks_typed_by_a_person_are_taken_as_text(processor: Any):
 
 
 def test_a_wrong_count_of_marks_names_both_numbers(processor: Any):
-    with pytest.raises(ValueError, match=r"total 2 .* and 1 images"):
+    with pytest.raises(RequestError, match=r"has 2 placeholders .* take 1"):
         processor(images=[SMALL], text=f"{MARK}{MARK} What?")
-    with pytest.raises(ValueError, match=r"Found 1 .* no images"):
+    with pytest.raises(RequestError, match=r"has 1 placeholders .* take 0"):
         processor(text=f"{MARK} What?")
 
 

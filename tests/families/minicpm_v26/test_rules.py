@@ -181,10 +181,6 @@ def no_numbers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(processing, "numbered", lambda text: text)
 
 
-def alpha_on_white(patch: pytest.MonkeyPatch) -> None:
-    patch.delattr(pictures.SlicingImageProcessor, "convert_to_rgb")
-
-
 BROKEN: dict[str, Break] = {
     "proj transposed": transposed_projection,
     "row before column": with_positions(halves_swapped),

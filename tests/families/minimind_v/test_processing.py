@@ -112,15 +112,27 @@ def test_more_images_than_it_was_trained_with() -> None:
 
 def test_too_many_images_end_an_answer_politely(loaded: Loaded) -> None:
     engine = Engine(loaded)
+    assert engine.capabilities().images_per_turn == 2
     message = user_message("?", [photo(seed=seed) for seed in range(3)])
-    with pytest.raises(RequestError, match="3 images"):
-        list(engine.stream([message], GenerationOptions(), threading.Event()))
+    with pytest.raises(RequestError, match="3 images in one message; at most 2"):
+        engine.stream([message], GenerationOptions(), threading.Event())
+    turns = [user_message("?", [photo()]), Message("assistant", (Text("x"),))]
+    two = user_message("?", [photo(seed=seed) for seed in range(2)])
+    with pytest.raises(RequestError, match=r"3 images in the conversation; .* takes 2 at most"):
+        list(engine.stream([*turns, two], GenerationOptions(), threading.Event()))
     engine.close()
+
+
+def test_the_list_of_models_says_as_much() -> None:
+    said = {each.name.split("/")[1]: each.images for each in FAMILY.checkpoints}
+    assert said == {"MiniMind2-V": 2, "minimind-3v": None, "minimind-3v-moe": None}
+    for generation, images in (("mid", 2), ("head", None)):
+        assert golden.of(generation).load().processor.most_images == images
 
 
 def test_placeholders_and_images_must_agree() -> None:
     processor: Any = golden.of("seed").load().processor
-    with pytest.raises(ValueError, match="2 <image> tokens and 1 images"):
+    with pytest.raises(RequestError, match=r"has 2 placeholders .* take 1"):
         processor(images=[photo().pixels], text=["<image><image>"])
 
 

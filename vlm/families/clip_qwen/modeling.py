@@ -32,10 +32,9 @@ from transformers.models.qwen2.modeling_qwen2 import (
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from vlm.errors import RequestError
 from vlm.families.clip_qwen import weights  # noqa: F401 - registers the names on disk
 from vlm.families.clip_qwen.configuration import NTK_LEVELS, ClipQwenConfig, QwenConfig
-from vlm.families.common import ImagesDoNotCount
+from vlm.families.common import CountsPlaceholders, ImagesDoNotCount
 
 # ---- language model ----
 
@@ -237,7 +236,7 @@ class QwenModel(Qwen2Model):
 # ---- the whole ----
 
 
-class ClipQwenModel(LlavaModel):
+class ClipQwenModel(CountsPlaceholders, LlavaModel):
     """Tower, projector and language model."""
 
     config: ClipQwenConfig
@@ -263,27 +262,9 @@ class ClipQwenModel(LlavaModel):
     def get_placeholder_mask(
         self, input_ids: Tensor | None, inputs_embeds: Tensor, image_features: Tensor
     ) -> Tensor:
-        """Where features go: (batch, tokens, 1).
-
-        Args:
-            input_ids: (batch, tokens), or None where `inputs_embeds` were made by hand.
-            inputs_embeds: (batch, tokens, width).
-            image_features: (placeholders of all images, width).
-
-        Raises:
-            ValueError: the number of the placeholder is not known.
-            RequestError: there are not as many placeholders as features.
-        """
-        if self.config.image_token_id is None:
-            raise ValueError("config.image_token_id is None; set it to the tokenizer's number")
-        if input_ids is not None:
-            found = int((input_ids == self.config.image_token_id).sum())
-            if found != len(image_features):
-                raise RequestError("placeholder_count", found=found, expected=len(image_features))
+        """See `CountsPlaceholders`; here features are (placeholders of all images, width)."""
         # the native count of features is right for tensors with an axis of images
-        return super().get_placeholder_mask(
-            cast(Any, input_ids), inputs_embeds, image_features[None]
-        )
+        return super().get_placeholder_mask(input_ids, inputs_embeds, image_features[None])
 
 
 class ClipQwenForConditionalGeneration(ImagesDoNotCount, LlavaForConditionalGeneration):

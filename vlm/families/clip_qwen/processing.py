@@ -24,6 +24,7 @@ from transformers.processing_utils import MultiModalData
 
 from vlm.backend import ImageKnob, ImageLayout, Tile
 from vlm.errors import ModelError
+from vlm.families import common
 from vlm.families.clip_qwen.configuration import ClipQwenConfig
 from vlm.families.clip_qwen.imaging import ClipQwenImageProcessor, middle_box
 from vlm.families.clip_qwen.templates import PLACEHOLDER, chat_template
@@ -31,7 +32,7 @@ from vlm.families.clip_qwen.tokenizer import load_tokenizer
 from vlm.messages import Image
 
 
-class ClipQwenProcessor(ProcessorMixin):
+class ClipQwenProcessor(common.CountsImages, ProcessorMixin):
     """Prepares images and writes placeholders for them.
 
     Args:
@@ -40,7 +41,7 @@ class ClipQwenProcessor(ProcessorMixin):
         chat_template: Jinja text that writes one `<|extra_0|>` for each image.
         image_side: rows, and columns, of visual tokens of an image.
 
-    Calling it raises ValueError, naming both numbers, when the text has more or fewer
+    Calling it raises RequestError, naming both numbers, when the text has more or fewer
     placeholders than there are images.
     """
 

@@ -132,7 +132,7 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     from vlm.families.internvl15.configuration import InternVLChatConfig
 
     folder = common.fetched_folder(source, WEIGHTS, TOKENIZER)
-    config = InternVLChatConfig.from_pretrained(folder)
+    config = InternVLChatConfig.from_pretrained(folder, name_or_path=str(folder))
     template = templates.find_template(config.template, source)
     words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, source, words_of)
@@ -159,7 +159,7 @@ def inspect(source: str, tokenizer: str | None = None) -> Opened:
     from vlm.families.internvl15.configuration import InternVLChatConfig
 
     folder = common.fetched_folder(source, TOKENIZER)
-    config = InternVLChatConfig.from_pretrained(folder)
+    config = InternVLChatConfig.from_pretrained(folder, name_or_path=str(folder))
     words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, source, words_of)
     config.image_token_id = cast(int, processor.image_token_id)

@@ -4,6 +4,7 @@ The fields have the names and defaults of the published config.json files; the n
 transformers' own InternVL, of which the model is a difference, are further names for them.
 """
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
@@ -17,6 +18,7 @@ from transformers import (
 from transformers.configuration_utils import SubConfigSpec
 
 from vlm.errors import ModelError
+from vlm.families import common
 
 NOT_OURS = ("auto_map", "_commit_hash", "attn_implementation", "_attn_implementation")
 """Entries of published sub-configurations that say how their own code was run."""
@@ -144,7 +146,8 @@ class InternVLChatConfig(PreTrainedConfig):
         if isinstance(self.vision_config, dict):
             self.vision_config = _cleaned(self.vision_config)
         if isinstance(self.llm_config, dict):
-            self.llm_config = _language_model(self.llm_config)
+            file = Path(kwargs.get("name_or_path") or "", common.CONFIG)
+            self.llm_config = _language_model(self.llm_config, file)
         super().__post_init__(**{k: v for k, v in kwargs.items() if k not in NOT_OURS})
         # The published files say "tied" in places; the code that they come with unties them all.
         self.tie_word_embeddings = False
@@ -182,15 +185,17 @@ def _cleaned(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in NOT_OURS}
 
 
-def _language_model(config: dict[str, Any]) -> PreTrainedConfig:
-    """The configuration of the class that is named first. Raises ModelError."""
+def _language_model(config: dict[str, Any], file: Path) -> PreTrainedConfig:
+    """The configuration of the class that is named first. Raises ModelError, which names `file`."""
     by_type = {kind.model_type: kind for kind in LANGUAGE_MODELS.values()}
     named = (config.get("architectures") or [None])[0]
     kind = LANGUAGE_MODELS.get(named) if named else by_type.get(config.get("model_type", ""))
     if kind is None:
         raise ModelError(
             "language_model_unknown",
+            file=file,
             got=named or config.get("model_type") or "-",
+            name="llm_config",
             known=", ".join(LANGUAGE_MODELS),
         )
     return kind(**{key: value for key, value in _cleaned(config).items() if key != "model_type"})

@@ -28,7 +28,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from vlm.errors import RequestError
+from vlm.families.common import CountsPlaceholders
 from vlm.families.internvl15 import weights
 from vlm.families.internvl15.configuration import (
     InternLM2Config,
@@ -252,7 +252,7 @@ class PixelShuffle(nn.Module):
         return blocks.flatten(3).flatten(1, 2)  # (tiles, patches / 4, 4 dim)
 
 
-class InternVLChatModel(InternVLModel):
+class InternVLChatModel(CountsPlaceholders, InternVLModel):
     """Tower, projector and language model."""
 
     config: InternVLChatConfig
@@ -281,24 +281,6 @@ class InternVLChatModel(InternVLModel):
         tokens = self.shuffle(selected)  # (tiles, tokens, 4 dim)
         outputs.pooler_output = self.multi_modal_projector(tokens)
         return outputs
-
-    def get_placeholder_mask(
-        self, input_ids: Tensor | None, inputs_embeds: Tensor, image_features: Tensor
-    ) -> Tensor:
-        """Where features go: (batch, tokens, 1).
-
-        Raises:
-            ValueError: the number of the placeholder is not known.
-            RequestError: there are not as many placeholders as features.
-        """
-        if self.config.image_token_id is None:
-            raise ValueError("config.image_token_id is None; set it to the tokenizer's number")
-        expected = image_features.shape[:-1].numel()
-        if input_ids is not None:
-            found = int((input_ids == self.config.image_token_id).sum())
-            if found != expected:
-                raise RequestError("placeholder_count", found=found, expected=expected)
-        return super().get_placeholder_mask(cast(Any, input_ids), inputs_embeds, image_features)
 
 
 class InternVLChatForConditionalGeneration(InternVLForConditionalGeneration):

@@ -20,6 +20,7 @@ from transformers.processing_utils import MultiModalData
 
 from vlm.backend import ImageKnob, ImageLayout, Tile
 from vlm.errors import ModelError
+from vlm.families import common
 from vlm.families.internvl15.configuration import InternVLChatConfig
 from vlm.families.internvl15.templates import (
     PLACEHOLDER,
@@ -35,7 +36,7 @@ MOST_TILES = 40
 """The published code goes so far when it answers; training had 12."""
 
 
-class InternVLChatProcessor(ProcessorMixin):
+class InternVLChatProcessor(common.CountsImages, ProcessorMixin):
     """Cuts images into tiles and writes placeholders for them.
 
     Args:
@@ -44,7 +45,7 @@ class InternVLChatProcessor(ProcessorMixin):
         chat_template: Jinja text that writes one `<IMG_CONTEXT>` for each image.
         tile_side: rows, and columns, of visual tokens of a tile.
 
-    Calling it raises ValueError, naming both numbers, when the text has more or fewer
+    Calling it raises RequestError, naming both numbers, when the text has more or fewer
     placeholders than there are images.
     """
 

@@ -22,8 +22,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.internvl.modeling_internvl import InternVLPreTrainedModel
 
-from vlm.errors import RequestError
-from vlm.families.common import ImagesDoNotCount
+from vlm.families.common import CountsPlaceholders, ImagesDoNotCount
 from vlm.families.minicpm_v26 import weights  # noqa: F401 - registers how its files are read
 from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
 from vlm.families.minicpm_v26.resampler import MiniCPMVResampler
@@ -65,7 +64,7 @@ class MiniCPMVPreTrainedModel(InternVLPreTrainedModel):
             init.normal_(module.proj, std=module.proj.shape[0] ** -0.5)
 
 
-class MiniCPMVModel(MiniCPMVPreTrainedModel, InternVLModel):
+class MiniCPMVModel(CountsPlaceholders, MiniCPMVPreTrainedModel, InternVLModel):
     """Tower, resampler and language model."""
 
     config: MiniCPMVConfig
@@ -109,24 +108,6 @@ class MiniCPMVModel(MiniCPMVPreTrainedModel, InternVLModel):
         )  # (pictures, patches, width of the tower)
         features = self.resampler(hidden, tgt_sizes.to(hidden.device))
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=features)
-
-    def get_placeholder_mask(
-        self, input_ids: Tensor | None, inputs_embeds: Tensor, image_features: Tensor
-    ) -> Tensor:
-        """Where features go: (batch, tokens, 1).
-
-        Raises:
-            ValueError: the number of the placeholder is not known.
-            RequestError: there are not as many placeholders as features.
-        """
-        if self.config.image_token_id is None:
-            raise ValueError("config.image_token_id is None; set it to the tokenizer's number")
-        expected = image_features.shape[:-1].numel()
-        if input_ids is not None:
-            found = int((input_ids == self.config.image_token_id).sum())
-            if found != expected:
-                raise RequestError("placeholder_count", found=found, expected=expected)
-        return super().get_placeholder_mask(cast(Any, input_ids), inputs_embeds, image_features)
 
     def forward(
         self,

@@ -30,6 +30,7 @@ from transformers.utils.constants import IMAGENET_STANDARD_MEAN, IMAGENET_STANDA
 
 from vlm.backend import ImageKnob, ImageLayout, Tile
 from vlm.errors import ModelError, RequestError
+from vlm.families import common
 from vlm.families.minicpm_v26.configuration import MiniCPMVConfig
 from vlm.families.minicpm_v26.pictures import SlicingImageProcessor, SlicingKwargs
 from vlm.families.minicpm_v26.slicing import slice_boxes
@@ -83,7 +84,7 @@ class MiniCPMVProcessorKwargs(ProcessingKwargs, total=False):
     _defaults = {"text_kwargs": {"padding": True}}  # noqa: RUF012 # pyright: ignore
 
 
-class MiniCPMVProcessor(ProcessorMixin):
+class MiniCPMVProcessor(common.CountsImages, ProcessorMixin):
     """Slices images, writes placeholders for them, and says which tokens are attended to.
 
     Args:
@@ -92,7 +93,7 @@ class MiniCPMVProcessor(ProcessorMixin):
         chat_template: Jinja text that writes one `MARK` for each image; by default the one above.
         image_feature_size: placeholders of a picture.
 
-    Calling it raises ValueError, naming both numbers, when the text has more or fewer marks than
+    Calling it raises RequestError, naming both numbers, when the text has more or fewer marks than
     there are images.
     """
 
@@ -143,8 +144,8 @@ class MiniCPMVProcessor(ProcessorMixin):
             images `pixel_values` and `tgt_sizes`.
 
         Raises:
-            ValueError: there are not as many marks as images, or a setting means nothing.
-            RequestError: `max_length` cuts an image off.
+            ValueError: a setting means nothing.
+            RequestError: there are not as many marks as images, or `max_length` cuts one off.
         """
         part = cast(SlicingImageProcessor, self.image_processor)
         named = {**settings, **(settings.get("images_kwargs") or {})}

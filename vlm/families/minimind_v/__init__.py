@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 CLIP = "openai/clip-vit-base-patch16"
 SIGLIP = "jingyaogong/siglip2-base-p32-256-ve"
 
+MOST_IMAGES = {"seed": 2, "mid": 2, "head": None}
+"""In one conversation: as many as were in training; later any number."""
 
-def _published(name: str, title: str, tower: str, parameters: float, key: str) -> Checkpoint:
+
+def _published(
+    name: str, title: str, tower: str, parameters: float, key: str, generation: str = "head"
+) -> Checkpoint:
     return Checkpoint(
         name=name,
         title=title,
@@ -33,12 +38,13 @@ def _published(name: str, title: str, tower: str, parameters: float, key: str) -
         license="Apache-2.0",
         languages=("zh", "en"),
         context_length=32768,
+        images=MOST_IMAGES[generation],
         good_at=f"model.minimind_v.{key}",
     )
 
 
 CHECKPOINTS = (
-    _published("jingyaogong/MiniMind2-V", "MiniMind2-V 104M", CLIP, 190, "good_at_mid"),
+    _published("jingyaogong/MiniMind2-V", "MiniMind2-V 104M", CLIP, 190, "good_at_mid", "mid"),
     _published("jingyaogong/minimind-3v", "minimind-3v", SIGLIP, 153, "good_at_head"),
     _published("jingyaogong/minimind-3v-moe", "minimind-3v MoE", SIGLIP, 287, "good_at_moe"),
 )

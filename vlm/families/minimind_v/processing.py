@@ -28,6 +28,7 @@ from transformers.processing_utils import MultiModalData
 from vlm.backend import ImageLayout, Tile
 from vlm.errors import ModelError, RequestError
 from vlm.families import common
+from vlm.families.minimind_v import MOST_IMAGES
 from vlm.families.minimind_v.configuration import AT, MiniMindVConfig
 from vlm.messages import Image
 
@@ -35,9 +36,6 @@ PAD = "<|image_pad|>"
 PLACEHOLDERS = {"seed": "<image>", "mid": "<image>", "head": PAD}
 READ_AS = {"seed": ("@", AT), "mid": ("@", AT), "head": (PAD, 12)}
 """The token that stands for a part of an image upstream, and its number."""
-
-MOST_IMAGES = {"seed": 2, "mid": 2, "head": None}
-"""In one conversation: as many as were in training; later any number."""
 
 LONGEST = 100
 """Times as long as it is wide: of a longer picture only the middle is worth resizing."""
@@ -114,7 +112,7 @@ def seen_box(width: int, height: int, side: int) -> tuple[float, float, float, f
     return left, top, right, bottom
 
 
-class MiniMindVProcessor(ProcessorMixin):
+class MiniMindVProcessor(common.CountsImages, ProcessorMixin):
     """An image processor and a tokenizer.
 
     Args:
@@ -125,8 +123,8 @@ class MiniMindVProcessor(ProcessorMixin):
         image_side: rows, and columns, of visual tokens.
         most_images: in one conversation; None: any number.
 
-    Calling it raises ValueError, naming both numbers, when the text has more or fewer
-    placeholders than there are images, and RequestError when there are too many images.
+    Calling it raises RequestError, naming both numbers, when the text has more or fewer
+    placeholders than there are images, or when there are too many images.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ only when a checkpoint is opened.
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vlm.families import Checkpoint, Family, Opened, Published, Tap, common
 
@@ -41,6 +41,9 @@ CHECKPOINTS = (
     _mix(224, 2923, "d1d8734c9c3ad0ccfeea4afc270faa356c2ba515"),
     _mix(448, 2924, "ead2d9a35598cb89119af004f5d023b311d1c4a1"),
 )
+
+WEIGHTS = ("*.safetensors",)
+TOKENIZER = ("*.json", "*.model", "*.txt")
 
 STAGES = (
     Tap(name="input_ids", side="input", value="input_ids", axes="batch, tokens"),
@@ -94,7 +97,7 @@ def recognises(source: str) -> bool:
 
 
 def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" = None) -> Opened:
-    """Reads a checkpoint in the hub's layout, which transformers loads as it is.
+    """Reads a checkpoint, published or written by `save_pretrained`.
 
     Args:
         source: its folder or hub id.
@@ -102,18 +105,29 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
         dtype: not needed, as nothing is unpacked.
 
     Raises:
-        ModelError: the tokenizer has another number for the placeholder than the model.
+        ModelError: a file or a tensor is missing, damaged, unexpected or of the wrong shape; the
+            language model is no Gemma; the tokenizer has another number for the placeholder than
+            the model.
     """
-    from transformers import PaliGemmaConfig
+    from vlm.families.paligemma import files
 
-    from vlm.families.paligemma import modeling, processing  # noqa: F401 - registers its class
+    folder = common.fetched_folder(source, WEIGHTS, TOKENIZER)
+    opened = _opened(folder, source, tokenizer)
+    files.check_files(folder, cast("PaliGemmaConfig", opened.config))
+    return opened
 
-    config = PaliGemmaConfig.from_pretrained(source)
-    return Opened(
-        config=config,
-        processor=processing.make_processor(config, source, tokenizer),
-        weights=source,
-    )
+
+def inspect(source: str, tokenizer: str | None = None) -> Opened:
+    """A checkpoint without its weights, of which a hub repository keeps the largest files."""
+    return _opened(common.fetched_folder(source, TOKENIZER), source, tokenizer)
+
+
+def _opened(folder: Path, source: str, tokenizer: str | None) -> Opened:
+    from vlm.families.paligemma import files, processing
+
+    config = files.read_config(folder)
+    processor = processing.make_processor(config, source, tokenizer)
+    return Opened(config=config, processor=processor, weights=folder)
 
 
 def tiny_config(words: int, image_token_id: int) -> "PaliGemmaConfig":
@@ -198,6 +212,7 @@ FAMILY = Family(
     checkpoints=CHECKPOINTS,
     stages=STAGES,
     tiny=tiny,
+    inspect=inspect,
     roles=("user", "assistant"),
     # The prompt is read in both directions: its first states already know its last words.
     reuses_prompts=False,

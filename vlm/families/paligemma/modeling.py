@@ -1,4 +1,5 @@
-"""The native model, in whose loss the placeholders of images do not count."""
+"""The native model: placeholders of images do not count in its loss, and must be as many as
+their features."""
 
 import transformers
 from transformers import AutoModelForImageTextToText, PaliGemmaConfig
@@ -7,15 +8,24 @@ from transformers.conversion_mapping import (
     register_checkpoint_conversion_mapping,
 )
 
-from vlm.families.common import ImagesDoNotCount
+from vlm.families.common import CountsPlaceholders, ImagesDoNotCount
 
 LAYOUT = PaliGemmaConfig.model_type
+
+
+class PaliGemmaModel(CountsPlaceholders, transformers.PaliGemmaModel):
+    """Tower, projector and language model, under the native name that conversions go by."""
 
 
 class PaliGemmaForConditionalGeneration(
     ImagesDoNotCount, transformers.PaliGemmaForConditionalGeneration
 ):
     """Under its published name, as checkpoints are saved with it."""
+
+    def __init__(self, config: PaliGemmaConfig) -> None:
+        super().__init__(config)
+        self.model = PaliGemmaModel(config)
+        self.post_init()
 
 
 AutoModelForImageTextToText.register(

@@ -25,6 +25,7 @@ from transformers import (
 
 from vlm.backend import ImageLayout, Tile
 from vlm.errors import ModelError
+from vlm.families import common
 from vlm.messages import Image
 
 CHAT_TEMPLATE = """\
@@ -61,7 +62,7 @@ class PlainRGB(SiglipImageProcessorPil):
 class ChatPaliGemmaProcessor(PaliGemmaProcessor):
     """The native processor with a chat template, text alone, and token types that never lack.
 
-    Calling it raises ValueError when the text has more or fewer placeholders than there are
+    Calling it raises RequestError when the text has more or fewer placeholders than there are
     images.
     """
 
@@ -98,6 +99,7 @@ class ChatPaliGemmaProcessor(PaliGemmaProcessor):
 
     def validate_inputs(self, images: Any = None, text: Any = None, **settings: Any) -> None:
         """As for any other model; the native class refuses text without images."""
+        common.check_image_count(self.image_token, images, text)
         ProcessorMixin.validate_inputs(self, images, text, **settings)
 
     def image_layout(self, image: Image) -> ImageLayout:

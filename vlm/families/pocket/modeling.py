@@ -18,7 +18,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.internvl.modeling_internvl import InternVLMultiModalProjector
 
-from vlm.families.common import ImagesDoNotCount
+from vlm.families.common import CountsPlaceholders, ImagesDoNotCount
 from vlm.families.pocket.configuration import PocketConfig, PocketVisionConfig
 
 
@@ -152,7 +152,7 @@ class PocketProjector(InternVLMultiModalProjector):
         self.linear_2 = nn.Linear(width, self.linear_2.out_features)
 
 
-class PocketModel(InternVLModel):
+class PocketModel(CountsPlaceholders, InternVLModel):
     """Tower, projector and language model."""
 
     config: PocketConfig

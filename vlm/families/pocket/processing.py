@@ -22,6 +22,7 @@ from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT
 
 from vlm.backend import ImageLayout, Tile
 from vlm.errors import ModelError
+from vlm.families import common
 from vlm.families.pocket.configuration import PocketConfig, PocketVisionConfig
 from vlm.messages import Image
 
@@ -46,7 +47,7 @@ CHAT_TEMPLATE = """\
 """As in training: no system text of its own, and the images of a turn before its words."""
 
 
-class PocketProcessor(ProcessorMixin):
+class PocketProcessor(common.CountsImages, ProcessorMixin):
     """A native image processor and a tokenizer.
 
     Args:
@@ -57,7 +58,7 @@ class PocketProcessor(ProcessorMixin):
         image_token: the placeholder.
         image_seq_length: placeholders an image.
 
-    Calling it raises ValueError, naming both numbers, when the text has more or fewer
+    Calling it raises RequestError, naming both numbers, when the text has more or fewer
     placeholders than there are images.
     """
 
