@@ -39,16 +39,21 @@ SYSTEMS: Mapping[str, Callable[[], transformers.PreTrainedConfig]] = {
 """Title -> its configuration."""
 
 
-def main() -> None:
-    """Prints the table."""
+def sizes(title: str) -> list[str]:
+    """Cells of a system's row: millions of parameters, GB in 16, 8 and 4 bits."""
     for name in families.NAMES:  # which registers its classes
         importlib.import_module(f"vlm.families.{name}.modeling")
+    model = empty_model(SYSTEMS[title]())
+    count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    bits = (weight_bytes(model, each) / 1e9 for each in ("none", "int8", "nf4"))
+    return [f"{count:,.0f} M", *(f"{each:.2f}" for each in bits)]
+
+
+def main() -> None:
+    """Prints the table."""
     print("| system | parameters | 16 bit | 8 bit | 4 bit |\n|---|---|---|---|---|")
-    for title, configure in SYSTEMS.items():
-        model = empty_model(configure())
-        count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-        sizes = (weight_bytes(model, each) / 1e9 for each in ("none", "int8", "nf4"))
-        print(f"| {title} | {count:,.0f} M |", " | ".join(f"{size:.2f} GB" for size in sizes), "|")
+    for title in SYSTEMS:
+        print(f"| {' | '.join([title, *sizes(title)])} |")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.shapes import shards
 from vlm.errors import ModelError
 from vlm.families.clip_qwen import files, open
 from vlm.families.clip_qwen.configuration import ClipQwenConfig
+from vlm.families.stored import INDEX
 from vlm.loading import load
 
 from .checkpoints import configure, rewrite
@@ -56,6 +58,15 @@ def test_wrong_shape(copied: Path, part: str, name: str) -> None:
 def test_unexpected_tensor(copied: Path, part: str) -> None:
     rewrite(path(copied, part), lambda tensors: tensors.update({"more.weight": torch.ones(3)}))
     with pytest.raises(ModelError, match=rf"{FILES[part]} holds .* no known use: more\.weight"):
+        open(str(copied))
+
+
+@pytest.mark.parametrize("part", ["llm", "clip"])
+def test_missing_file_of_an_index(copied: Path, part: str) -> None:
+    last = shards(copied / part)
+    open(str(copied))
+    last.unlink()
+    with pytest.raises(ModelError, match=rf"{last.name} is named in .*{part}.*{INDEX}"):
         open(str(copied))
 
 

@@ -15,9 +15,11 @@ from transformers.core_model_loading import WeightRenaming
 
 from tests.support.fakes import photo
 from tests.support.goldens import Case
+from tests.support.shapes import shards
 from vlm import families
 from vlm.errors import ModelError
 from vlm.families.minicpm_v26 import FAMILY, weights
+from vlm.families.stored import INDEX
 from vlm.loading import Loaded, load
 from vlm.messages import user_message
 from vlm.reading import PromptReader
@@ -179,6 +181,14 @@ def test_a_damaged_file_is_named(copied: Path) -> None:
     file = copied / WEIGHTS
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ModelError, match=rf"{WEIGHTS} cannot be read"):
+        FAMILY.open(str(copied))
+
+
+def test_a_missing_file_of_an_index_is_named(copied: Path) -> None:
+    last = shards(copied)
+    FAMILY.open(str(copied))
+    last.unlink()
+    with pytest.raises(ModelError, match=rf"{last.name} is named in .*{INDEX}"):
         FAMILY.open(str(copied))
 
 

@@ -17,7 +17,6 @@ from vlm.families.minimind_v.configuration import (
     language_settings,
     rope_parameters,
 )
-from vlm.families.minimind_v.files import published_shapes
 from vlm.families.minimind_v.modeling import MiniMindTextModel
 
 from .conftest import small_config
@@ -158,91 +157,3 @@ def test_steps() -> None:
         long = 2 * math.pi / expected[i] > 2048
         expected[i] *= 1 / 4 if long else (beta * 4 - beta + 1) / (beta * 4)
     torch.testing.assert_close(frequencies(given).double(), expected, rtol=1e-5, atol=0)
-
-
-# ---- full sizes ----
-
-
-def full(generation: Any, **given: Any) -> dict[str, tuple[int, ...]]:
-    text = MiniMindTextConfig(**language_settings(generation, given))
-    return published_shapes(
-        MiniMindVConfig(text_config=text, vision_config=dict(TOWERS[generation]))
-    )
-
-
-def millions(shapes: dict[str, tuple[int, ...]]) -> float:
-    """Of the language model and the projector."""
-    own = [shape for name, shape in shapes.items() if not name.startswith("vision_encoder.")]
-    return sum(math.prod(shape) for shape in own) / 1e6
-
-
-@pytest.mark.parametrize(
-    ("width", "layers", "inner", "size"), [(512, 8, 1408, 26), (768, 16, 2048, 104)]
-)
-def test_shapes_of_the_seed_generation(width: int, layers: int, inner: int, size: int) -> None:
-    """Published sizes: 26 and 104 million, without the tower."""
-    shapes = full("seed", dim=width, n_layers=layers)
-    layer = f"layers.{layers - 1}"
-    for name, shape in {
-        "tok_embeddings.weight": (6400, width),
-        "norm.weight": (width,),
-        f"{layer}.attention.wq.weight": (width, width),
-        f"{layer}.attention.wk.weight": (width // 4, width),
-        f"{layer}.attention.wv.weight": (width // 4, width),
-        f"{layer}.attention.wo.weight": (width, width),
-        f"{layer}.attention_norm.weight": (width,),
-        f"{layer}.ffn_norm.weight": (width,),
-        f"{layer}.feed_forward.w1.weight": (inner, width),
-        f"{layer}.feed_forward.w3.weight": (inner, width),
-        f"{layer}.feed_forward.w2.weight": (width, inner),
-        "vision_proj.vision_proj.0.weight": (width, 768),
-        "vision_proj.vision_proj.0.bias": (width,),
-    }.items():
-        assert shapes.pop(name) == shape, name
-    assert millions(full("seed", dim=width, n_layers=layers)) == pytest.approx(size, abs=0.7)
-    inside = [name for name in shapes if name.startswith("vision_encoder.vision_model.")]
-    assert len(shapes) - len(inside) == (layers - 1) * 9
-    # CLIP ViT-B/16, recalled and not checked against its file: 86 million, 12 layers
-    assert shapes["vision_encoder.vision_model.embeddings.position_embedding.weight"] == (197, 768)
-
-
-def test_shapes_of_experts() -> None:
-    seed = full("seed", use_moe=True, n_routed_experts=4, n_shared_experts=True)
-    assert seed["layers.7.feed_forward.gate.weight"] == (4, 512)
-    assert seed["layers.7.feed_forward.experts.3.w2.weight"] == (512, 1408)
-    assert seed["layers.7.feed_forward.shared_experts.w1.weight"] == (1408, 512)
-    assert "layers.7.feed_forward.w1.weight" not in seed
-    mid = full("mid", use_moe=True, n_routed_experts=4, n_shared_experts=2)
-    assert mid["model.layers.0.mlp.shared_experts.1.down_proj.weight"] == (512, 1408)
-    assert mid["model.layers.0.mlp.experts.3.gate_proj.weight"] == (1408, 512)
-
-
-@pytest.mark.parametrize("experts", [0, 4])
-def test_shapes_of_minimind_3v(experts: int) -> None:
-    """The numbers 65 and 199 follow from the published settings; files were not looked at."""
-    shapes = full("head", use_moe=bool(experts), num_experts=4)
-    mlp = "model.layers.7.mlp." + ("experts.3." if experts else "")
-    for name, shape in {
-        "model.embed_tokens.weight": (6400, 768),
-        "model.norm.weight": (768,),
-        "model.layers.7.self_attn.q_proj.weight": (768, 768),
-        "model.layers.7.self_attn.k_proj.weight": (384, 768),
-        "model.layers.7.self_attn.v_proj.weight": (384, 768),
-        "model.layers.7.self_attn.o_proj.weight": (768, 768),
-        "model.layers.7.self_attn.q_norm.weight": (96,),
-        "model.layers.7.self_attn.k_norm.weight": (96,),
-        "model.layers.7.input_layernorm.weight": (768,),
-        "model.layers.7.post_attention_layernorm.weight": (768,),
-        f"{mlp}gate_proj.weight": (2432, 768),
-        f"{mlp}up_proj.weight": (2432, 768),
-        f"{mlp}down_proj.weight": (768, 2432),
-        "vision_proj.mlp.0.weight": (768,),
-        "vision_proj.mlp.0.bias": (768,),
-        "vision_proj.mlp.1.weight": (768, 768),
-        "vision_proj.mlp.3.weight": (768, 768),
-        "vision_proj.mlp.3.bias": (768,),
-    }.items():
-        assert shapes[name] == shape, name
-    assert ("model.layers.7.mlp.gate.weight" in shapes) is bool(experts)
-    assert not any("shared" in name for name in shapes)
-    assert millions(shapes) == pytest.approx(199.6 if experts else 65.1, abs=0.1)

@@ -97,11 +97,63 @@ def test_golden_notices_a_broken_rule(
         for name, tensor in model.named_parameters()
         if where in name
     }
+    assert misses(model, processor, broken)
+
+
+def misses(model: Any, processor: Any, state: dict[str, Tensor]) -> list[str]:
+    """What the stored first logits of a question say of a model with other tensors."""
     case = with_images(1)
-    outputs = functional_call(model, broken, kwargs=dict(ask_case(processor, case)))
+    outputs = functional_call(model, state, kwargs=dict(ask_case(processor, case)))
     check = Check(case)
     check.stored(f"{case.mine[0]}first_logits", outputs.logits[0, -1])
-    assert check.missed
+    return check.missed
+
+
+def refused_or_missed(model: Any, processor: Any) -> bool:
+    """Whether the published files are refused, or come out as other numbers."""
+    try:
+        state = weights.load(FOLDER, model.config, torch.float32)
+    except ModelError as error:
+        assert error.key in ("tensors_missing", "tensor_shape")
+        return True
+    assert isinstance(state, dict)
+    return bool(misses(model, processor, state))
+
+
+ROWS = range(len(weights.RENAMES))
+OURS = [ours.strip(".") for ours, _ in weights.RENAMES]
+
+
+def test_unbroken_names_are_not_missed(model: Any, processor: Any) -> None:
+    assert not refused_or_missed(model, processor)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=OURS)
+def test_a_name_that_is_left_out_is_missed(
+    model: Any, processor: Any, monkeypatch: pytest.MonkeyPatch, row: int
+) -> None:
+    left = weights.RENAMES[:row] + weights.RENAMES[row + 1 :]
+    monkeypatch.setattr(weights, "RENAMES", left)
+    assert refused_or_missed(model, processor)
+
+
+PAIRS = [
+    *((row, (row + 1) % len(ROWS)) for row in ROWS),
+    *((row, other) for row in ROWS for other in ROWS if OURS[row] == "expand.norm" and row < other),
+]
+NAMES = [f"{OURS[one]} for {OURS[other]}" for one, other in PAIRS]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS, ids=NAMES)
+def test_a_name_exchanged_with_another_is_missed(
+    model: Any, processor: Any, monkeypatch: pytest.MonkeyPatch, one: int, other: int
+) -> None:
+    """With the next of the table; norms of one shape too, which only the numbers tell apart."""
+    theirs = [there for _, there in weights.RENAMES]
+    theirs[one], theirs[other] = theirs[other], theirs[one]
+    ours = [here for here, _ in weights.RENAMES]
+    monkeypatch.setattr(weights, "RENAMES", tuple(zip(ours, theirs, strict=True)))
+    assert refused_or_missed(model, processor)
 
 
 def test_nothing_changes_where_no_rule_is_broken(model: Any) -> None:
