@@ -329,7 +329,7 @@ def test_a_model_without_weights(open_inspect):
     expect(tab.find(".sequence .span")).to_have_count(7)
     expect(tab.find("#inspect-figures")).to_contain_text("It gathers")
     expect(tab.find("#inspect-sequence")).to_contain_text("counted in bytes")
-    expect(tab.find("#inspect-sequence")).to_contain_text("exactly 1792 of them of the image")
+    expect(tab.find("#inspect-sequence")).to_contain_text("exactly 1792 of them of images")
     expect(tab.find("#inspect-figures")).to_contain_text("used as it is stored")
     tab.find(".unfold").get_by_text("vision_tower", exact=True).click()
     expect(tab.find(".unfolded:visible")).to_contain_text("32 × 32 places for 32 × 32 patches")
