@@ -347,7 +347,9 @@ def test_an_answer_comes_from_chat_with_all_its_images(serve, open_tab):
     assert (messages[-1].text, text) == ("Which?", ANSWER)
     assert options == backend.asked[1].options
     expect(tab.find("#inspect-question textarea")).to_have_value("Which?")
-    expect(tab.find("#inspect .picture img")).to_have_attribute("alt", "photo-0.png")
+    shown = tab.find("#inspect .picture img")
+    expect(shown).to_have_count(2)
+    assert [each.get_attribute("alt") for each in shown.all()] == ["photo-0.png", "photo-1.png"]
     expect(tab.find(".sight")).to_have_count(2)
     word(tab, "cat").hover()
     expect(tab.find(".said")).to_contain_text("image 1: 27 % · image 2: 73 %")
