@@ -9,12 +9,15 @@ from collections.abc import Mapping
 
 from vlm.errors import VLMError, set_lookup
 from vlm.words.chat import CHAT
+from vlm.words.checkpoint_errors import CHECKPOINT_ERRORS
 from vlm.words.compare import COMPARE
 from vlm.words.errors import ERRORS
+from vlm.words.image_errors import IMAGE_ERRORS
 from vlm.words.inspect import INSPECT
 from vlm.words.models import MODELS
 from vlm.words.page import PAGE
 from vlm.words.places import PLACES
+from vlm.words.stages import STAGES
 from vlm.words.terminal import TERMINAL
 from vlm.words.versus import VERSUS
 
@@ -25,10 +28,13 @@ TABLE: Mapping[str, tuple[str, str]] = {
     **CHAT,
     **COMPARE,
     **INSPECT,
+    **STAGES,
     **PLACES,
     **MODELS,
     **VERSUS,
     **TERMINAL,
+    **IMAGE_ERRORS,
+    **CHECKPOINT_ERRORS,
     **ERRORS,
 }
 
