@@ -39,7 +39,18 @@ def build_ui(backend: ModelSlot, settings: Settings) -> gr.Blocks:
                     context.tab = tab
                     build(context)
         frame.connect(context, header)
+        _apart(page, gr.HTML(visible="hidden"))
     return page.queue(max_size=64, default_concurrency_limit=None)
+
+
+def _apart(page: gr.Blocks, place: gr.HTML) -> None:
+    """Leaves Gradio's marks of running events to one part of the page that nobody sees.
+
+    They are hidden anyway, but at each step of an event Gradio goes in the browser through every
+    component that any event has marked before, which took most of the time of an answer.
+    """
+    for event in page.fns.values():
+        event.show_progress_on = [place]
 
 
 def launch(page: gr.Blocks, settings: Settings, **overrides: Any) -> tuple[Any, str, str]:

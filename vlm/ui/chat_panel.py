@@ -88,9 +88,6 @@ class ChatPanel:
             button.click(self.on("example", name=name), inputs, shown, **RUNNING)
         for name in ("retry", "continue", "undo", "edit", "clear"):
             buttons[name].click(self.on(name), inputs, shown, **RUNNING)
-        parts.box.change(
-            self.remember, [parts.box, visit], None, trigger_mode="always_last", **QUIET
-        )
         buttons["stop"].click(self.stop, [visit], None, **QUIET)
         buttons["settings"].click(None, js="() => window.diptych.drawer()")
         outputs = list(dict.fromkeys([*shown, *parts.drawer.outputs]))
@@ -361,11 +358,6 @@ class ChatPanel:
     def _anew(self, draft: Draft) -> Updates:
         """Everything for a model that has just come."""
         return self.display.refresh(draft.value, draft.visit, draft.language, *draft.controls)
-
-    def remember(self, value: dict[str, Any] | None, visit: Visit | None) -> None:
-        """What stands in the box, for an answer that fails and has to give its question back."""
-        if visit is not None:
-            visit.typed = value or {}
 
     def stop(self, visit: Visit | None) -> None:
         """Ends the answer that runs; what is written of it stays."""

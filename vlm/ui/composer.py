@@ -97,6 +97,7 @@ class Composer:
         """The box or the drawer has changed."""
         if visit is None:  # the program was started anew; what is pressed next says so
             return gr.skip()
+        visit.typed = value or {}  # an answer that fails gives its question back beside it
         return self.drawn(Draft(value or {}, visit, language, controls))
 
     def drawn(self, draft: Draft) -> Updates:

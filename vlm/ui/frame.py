@@ -126,7 +126,7 @@ def _hear_of_others(context: Context, header: Header) -> None:
     outputs = [seen, moved, header.model_status]
     timer.tick(look, [seen, context.language], outputs, **QUIET)
     for refresh, inputs, shown in context.refreshers:
-        moved.change(refresh, inputs, shown, **QUIET)
+        moved.change(refresh, inputs, shown, trigger_mode="multiple", **QUIET)
 
 
 def watch_model(context: Context, language: str) -> Iterator[str]:

@@ -91,6 +91,7 @@ class Transfer:
             self.record,
             [parts.keep, visit, language],
             [record, parts.notice],
+            trigger_mode="multiple",  # see `Composer.connect`
             **QUIET,
         ).then(None, [record], [listing], js=KEEP)
         parts.keep.input(None, [parts.keep], None, js=REMEMBER_KEEPING)
