@@ -28,7 +28,11 @@ from vlm.ui.answered import Sent
 
 PREVIEW_SIDE = 1024
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""How events are connected that are over in an instant."""
+"""How events are connected that are over in an instant.
+
+A change that comes while its handler runs waits for it, by default ("always_last"). Of the handlers
+of one event at most one may wait: the page repeats all for one that did, and two never come to rest.
+"""
 RUNNING = {
     "concurrency_limit": None,
     "trigger_mode": "multiple",  # by default a press is lost while the one before still ends

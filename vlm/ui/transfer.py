@@ -91,7 +91,7 @@ class Transfer:
             self.record,
             [parts.keep, visit, language],
             [record, parts.notice],
-            trigger_mode="multiple",  # see `Composer.connect`
+            trigger_mode="multiple",  # `Composer.look` waits already: see QUIET
             **QUIET,
         ).then(None, [record], [listing], js=KEEP)
         parts.keep.input(None, [parts.keep], None, js=REMEMBER_KEEPING)
