@@ -24,9 +24,9 @@ expect.set_options(timeout=WAIT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests get a second and a third try: on a busy machine a browser may lag behind."""
+    """Tests of a served page get further tries: on a busy machine browser or server may lag."""
     for item in items:
-        if item.get_closest_marker("browser"):
+        if item.get_closest_marker("browser") or "serve" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.flaky(reruns=2))
 
 

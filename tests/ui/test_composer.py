@@ -406,3 +406,34 @@ def test_the_server_itself_refuses_what_the_page_does_not_offer(
     expect(tab.find("#notice [role=alert]")).to_contain_text(words)
     expect(tab.attached).to_have_count(1)
     assert pictures == []
+
+
+@pytest.mark.browser
+def test_a_photo_put_in_while_the_page_is_drawn_anew_stays(serve, open_tab):
+    served = serve("Yes.")
+    tab = open_tab(served.address)
+    config = served.page.get_config_file()
+    redraw = next(
+        part["id"] for part in config["components"] if part["props"].get("elem_id") == "redraw"
+    )
+    anew = {event["id"] for event in config["dependencies"] if redraw in event["outputs"]}
+    held = []
+
+    def hold(route):
+        if route.request.post_data_json["fn_index"] in anew:
+            held.append(route)
+        else:
+            route.continue_()
+
+    tab.page.route("**/run/predict", hold)
+    with tab.page.expect_request(
+        lambda request: (request.post_data_json or {}).get("fn_index") in anew
+    ):
+        tab.page.get_by_role("radio", name="简体中文").check()
+    tab.attach(picture("cat.png"))
+    with tab.page.expect_response(lambda response: response.request == held[0].request):
+        for route in held:
+            route.continue_()
+    expect(tab.find("#token-chip figure")).to_have_count(1)
+    tab.page.wait_for_timeout(500)
+    expect(tab.find("#token-chip figure")).to_have_count(1)

@@ -3,8 +3,8 @@
 In: a `Visit`. Out: updates of components. Nothing here changes a conversation.
 """
 
+import time
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 
@@ -101,14 +101,15 @@ class Display:
         note = say("stats.reproduce.export", language, name="conversation.zip")
         return chat_view.stats(turn, command, note if number > 1 else "", language)
 
-    def refresh(
-        self, value: dict[str, Any], visit: Visit | None, language: str, *controls: Any
-    ) -> Updates:
-        """Everything anew: the words are in another language, or the model is there now."""
+    def refresh(self, visit: Visit | None, language: str) -> Updates:
+        """Everything anew: the words are in another language, or the model is there now.
+
+        What stands around the box follows by `Composer.look`, which one change after the other
+        goes through: drawn here, it could be that of a box in which something has been put since.
+        """
         if visit is None:  # the page has not arrived yet
             return gr.skip()
-        draft = Draft(value or {}, visit, language, controls)
         still = {} if visit.busy else self.at_rest(visit, language)
         able = self.context.backend.able
         defaults = self.parts.drawer.show_defaults(able, language) if able else {}
-        return {**still, **defaults, **self.composer.drawn(draft)}
+        return {**still, **defaults, self.parts.redraw: str(time.monotonic_ns())}

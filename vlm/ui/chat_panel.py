@@ -95,7 +95,7 @@ class ChatPanel:
         parts.channel.click(self.hear, inputs, heard, **RUNNING)
         connect_sending(self.context, parts.channel)
         self.composer.connect(inputs)
-        self.context.refreshers.append((self.display.refresh, inputs, outputs))
+        self.context.refreshers.append((self.display.refresh, [visit, language], outputs))
 
     # ---- from an event to what is done about it ----
 
@@ -357,7 +357,7 @@ class ChatPanel:
 
     def _anew(self, draft: Draft) -> Updates:
         """Everything for a model that has just come."""
-        return self.display.refresh(draft.value, draft.visit, draft.language, *draft.controls)
+        return self.display.refresh(draft.visit, draft.language)
 
     def stop(self, visit: Visit | None) -> None:
         """Ends the answer that runs; what is written of it stays."""

@@ -15,7 +15,10 @@ EXAMPLES = ("cat", "coffee", "photographer", "astronaut")
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Every component of the tab, by what it is for."""
+    """Every component of the tab, by what it is for.
+
+    `redraw` shows nothing: a new value in it has what stands around the box drawn anew.
+    """
 
     chat: gr.Chatbot
     examples: gr.Column
@@ -27,6 +30,7 @@ class Parts:
     offer: gr.HTML
     changed: gr.HTML
     attached: gr.HTML
+    redraw: gr.Textbox
     presets: gr.HTML
     webcam: gr.Image
     fetched: gr.State
@@ -55,6 +59,7 @@ class Parts:
             self.offer,
             self.changed,
             self.attached,
+            self.redraw,
             self.presets,
             self.webcam,
             self.fetched,
@@ -103,6 +108,7 @@ def build_parts(context: Context) -> Parts:
         offer=offer,
         changed=changed,
         attached=attached,
+        redraw=gr.Textbox(visible="hidden", elem_id="redraw"),
         presets=presets,
         webcam=webcam,
         fetched=gr.State(None),

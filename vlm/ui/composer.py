@@ -80,6 +80,7 @@ class Composer:
             [
                 parts.box.change,
                 parts.stats.change,  # an answer is there, or none is there any more
+                parts.redraw.change,
                 *(control.change for control in parts.drawer.controls),
             ],
             self.look,

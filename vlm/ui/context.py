@@ -30,8 +30,9 @@ PREVIEW_SIDE = 1024
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """How events are connected that are over in an instant.
 
-A change that comes while its handler runs waits for it, by default ("always_last"). Of the handlers
-of one event at most one may wait: the page repeats all for one that did, and two never come to rest.
+A change that comes while its handler runs waits for it, by default ("always_last"). Of the
+handlers of one event at most one may wait: the page repeats all of them for one that did, and two
+never come to rest.
 """
 RUNNING = {
     "concurrency_limit": None,
