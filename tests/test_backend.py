@@ -6,7 +6,7 @@ from tests.support.fakes import ScriptedBackend, photo
 from vlm import backend
 from vlm.backend import Capabilities, check_request
 from vlm.errors import RequestError, SettingError
-from vlm.messages import Message, Text, user_message
+from vlm.messages import Message, Text, system_messages, user_message
 from vlm.settings import Settings
 
 # ---- the table ----
@@ -23,6 +23,17 @@ def test_unknown_backend():
 
 
 # ---- what capabilities rule out ----
+
+
+def test_a_model_that_needs_an_image_refuses_text_alone():
+    able = Capabilities(name="A model", needs_image=True)
+    asked = user_message("What?")
+    with pytest.raises(RequestError) as caught:
+        check_request([*system_messages("Be brief."), asked], able)
+    assert (caught.value.key, caught.value.facts) == ("without_image", {"name": "A model"})
+    shown = user_message("What?", [photo()])
+    check_request([shown, Message("assistant", (Text("A photo."),)), asked], able)
+    check_request(system_messages("Be brief."), able)  # nothing is asked yet
 
 
 def test_too_many_images_in_one_message():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from vlm.errors import RequestError, SettingError
-from vlm.messages import ALL_ROLES, Image, Message, Role
+from vlm.messages import ALL_ROLES, Image, Message, Role, images_of
 from vlm.options import GenerationOptions, Preset
 from vlm.settings import Settings
 
@@ -152,6 +152,7 @@ class Capabilities:
         images_per_turn: at most so many images in one message; None: no limit of its own.
         context_length: tokens of prompt and answer together; None: unknown.
         roles: of messages that may be sent.
+        needs_image: whether a conversation must hold an image before it is answered.
         streaming: whether text arrives piece by piece.
         continues: whether a conversation may end with an unfinished answer to go on from.
         defaults: the model's own value of each option of an answer, where it has one.
@@ -166,6 +167,7 @@ class Capabilities:
     images_per_turn: int | None = None
     context_length: int | None = None
     roles: tuple[Role, ...] = ALL_ROLES
+    needs_image: bool = False
     streaming: bool = True
     continues: bool = True
     defaults: Mapping[str, object] = field(default_factory=dict)
@@ -179,9 +181,13 @@ def check_request(messages: Sequence[Message], capabilities: Capabilities) -> No
     """Refuses what the capabilities rule out, in the same words for every backend.
 
     Raises:
-        RequestError: too many images in a message, or a role the model does not know.
+        RequestError: too many images in a message, a role the model does not know, or no image
+            at all for a model that needs one.
     """
     limit = capabilities.images_per_turn
+    asked = any(message.role == "user" for message in messages)
+    if capabilities.needs_image and asked and not images_of(messages):
+        raise RequestError("without_image", name=capabilities.name)
     for message in messages:
         if message.role not in capabilities.roles:
             raise RequestError(

@@ -120,6 +120,7 @@ class Engine:
             images_per_turn=getattr(self.processor, "most_images", None),
             context_length=self.context_length,
             roles=family.roles if family else ALL_ROLES,
+            needs_image=bool(family and family.needs_image),
             continues=self.reader.continues,
             defaults=model_defaults(self.model.generation_config),
             image_knobs=image_knobs(self.processor),
@@ -154,8 +155,7 @@ class Engine:
         """Every stage of reading a conversation, from pixels to logits, in order, from one run.
 
         They are the family's `STAGES`, or what the structure of another model tells. Of `options`,
-        only `image_detail` counts. Waits for answers that are being written. Cancelled, it gives
-        the stages that were there by then.
+        only `image_detail` counts. Waits for other answers. Cancelled, it gives what was there.
 
         Raises:
             RequestError: as `stream` does.

@@ -33,12 +33,32 @@ def test_json(run):
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda path: path.parent.name)
 def test_checkpoints_of_the_goldens(run, checkpoint, tmp_path):
     (tmp_path / "photo.png").write_bytes(photo_bytes())
-    words = ["trace", str(tmp_path / "photo.png"), "-p", "What?", "--json", "--device", "cpu"]
-    ran = run(*words, "--model", str(checkpoint))
+    words = [str(tmp_path / "photo.png"), "-p", "What?", "--json", "--device", "cpu"]
+    ran = run("trace", *words, "--model", str(checkpoint))
     assert (ran.status, ran.err) == (0, "loading the model …\n")
     names = [row["name"] for row in json.loads(ran.out)]
     assert names[-1] == "logits"
     assert {"pixel_values", "inputs_embeds"} <= set(names)
+    assert run("trace", str(checkpoint), *words).out == ran.out
+
+
+def test_a_folder_alone_is_shown_with_a_photo_that_comes_along(run):
+    """The same way of naming a model as `info` has."""
+    words = [str(CHECKPOINTS[0]), "--json", "--device", "cpu"]
+    ran = run("trace", *words)
+    assert ran.status == 0
+    assert ran.err.splitlines()[0] == (
+        "no image and no prompt: looking at the example photo cat.jpg"
+    )
+    assert "pixel_values" in [row["name"] for row in json.loads(ran.out)]
+    assert run("trace", *words, "-p", "What?").err == "loading the model …\n"
+
+
+def test_only_the_first_folder_is_the_models(run):
+    folder = str(CHECKPOINTS[0])
+    ran = run("trace", folder, folder)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == "checkpoint is a folder, not a picture. Choose a file in it.\n"
 
 
 def test_without_weights(run, tmp_path):

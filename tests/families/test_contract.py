@@ -397,10 +397,34 @@ def test_the_trace_shows_every_stage_in_order(engine: Engine, family: Family):
     torch.testing.assert_close(torch.from_numpy(stages[-1].array), logits, **NUMBERS)
 
 
-def test_the_trace_of_text_has_no_stage_of_images(engine: Engine):
+def test_the_trace_of_text_has_no_stage_of_images(engine: Engine, family: Family):
+    if family.needs_image:
+        pytest.skip("takes no text alone: see the test after this one")
     names = {stage.name for stage in engine.trace([user_message("What?")])}
     assert "logits" in names
     assert not names & {"pixel_values", "vision_tower", "projector"}
+
+
+def test_text_alone_is_refused_where_an_image_is_needed(engine: Engine, family: Family):
+    messages = [user_message("What?")]
+    ways = (
+        lambda asked: list(engine.stream(asked, SHORT, threading.Event())),
+        lambda asked: list(engine.trace(asked)),
+        lambda asked: engine.explain(asked, "A photo."),
+    )
+    for way in ways:
+        if not family.needs_image:
+            assert way(messages)
+            continue
+        with pytest.raises(RequestError) as caught:
+            way(messages)
+        assert (caught.value.key, caught.value.facts) == (
+            "without_image",
+            {"name": engine.loaded.name},
+        )
+    # an image anywhere before the question is enough
+    earlier = [user_message("What?", [photo()]), Message("assistant", (Text("A photo."),))]
+    assert list(engine.stream([*earlier, *messages], SHORT, threading.Event()))
 
 
 # ---- training ----

@@ -1,14 +1,18 @@
-"""`python -m vlm trace IMAGE... -p PROMPT`: every stage of reading a prompt, in numbers.
+"""`python -m vlm trace [FOLDER] IMAGE... -p PROMPT`: every stage of reading a prompt, in numbers.
 
-A row a stage: its shape with the names of its axes, its type, smallest, mean and largest value;
-with `--json` a list of objects of the same. With `--no-weights` a model is read from its
-configuration alone: shapes, and no values.
+A folder in the first place is the model's. With neither image nor prompt a photo that comes along
+is looked at. A row a stage: its shape with the names of its axes, its type, smallest, mean and
+largest value; with `--json` a list of objects of the same. With `--no-weights` a model is read from
+its configuration alone: shapes, and no values.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -22,9 +26,12 @@ if TYPE_CHECKING:
     from vlm.options import GenerationOptions
 
 
+PHOTO = Path(__file__).parents[2] / "assets" / "examples" / "cat.jpg"
+
+
 def add_arguments(parser: Parser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help=say("flag.images"))
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help=say("flag.traced"))
     parser.add_argument("-p", "--prompt", default="", help=say("flag.trace_prompt"))
     parser.add_argument("--system-prompt", default="", help=say("flag.system_prompt"))
     parser.add_argument("--json", action="store_true", help=say("flag.json"))
@@ -34,8 +41,13 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Reads the prompt once and prints its stages."""
-    options = generation_options(vars(arguments))
-    images = [open_source(source, settings) for source in arguments.images]
+    options, sources = generation_options(vars(arguments)), arguments.images
+    if sources and os.path.isdir(sources[0]):
+        settings, sources = replace(settings, model=sources[0]), sources[1:]
+    if not sources and not arguments.prompt:
+        sources = [str(PHOTO)]
+        print(say("trace.photo", terminal_language(settings), file=PHOTO.name), file=sys.stderr)
+    images = [open_source(source, settings) for source in sources]
     question = user_message(arguments.prompt, images)
     messages = [*system_messages(arguments.system_prompt), question]
     if arguments.no_weights:

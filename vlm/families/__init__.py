@@ -132,6 +132,7 @@ class Family:
             take; `weights` is an empty dict where `open` would unpack them into one. None where
             `open` itself reads none.
         roles: of the messages that its prompts have a place for.
+        needs_image: whether it was made for questions about images alone.
         reuses_prompts: whether a token's states depend on earlier tokens alone, so that they can
             be kept for a prompt that goes on in another way.
         presets: further options of an answer that it was published with.
@@ -152,6 +153,7 @@ class Family:
     tiny: Callable[[Path], str]
     inspect: Callable[[str, str | None], Opened] | None = None
     roles: tuple[Role, ...] = ALL_ROLES
+    needs_image: bool = False
     reuses_prompts: bool = True
     presets: tuple[Preset, ...] = ()
     states_depend_on: Callable[..., Hashable] = lambda *_: None

@@ -244,6 +244,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{got} images in one message; at most {limit} are taken. Remove some, or ask in turns.",
         "一条消息中有 {got} 张图片，最多 {limit} 张。请去掉一些，或分几次提问。",
     ),
+    "error.without_image": (
+        "There is no image in this conversation; {name} takes a question with one at least. Add an "
+        "image, then ask again.",
+        "此对话中没有图片；{name} 的提问至少需要一张图片。请添加图片后再提问。",
+    ),
     "error.together_too_many": (
         "{got} images in one prompt; at most {limit} are taken. Give --together {limit} or less.",
         "一个提示中有 {got} 张图片，最多 {limit} 张。请使用 --together {limit} 或更小的数。",

@@ -228,6 +228,14 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "flag.system_prompt": ("said to the model before everything", "最先告诉模型的话"),
     "flag.no_stream": ("print the answer when it is complete", "回答完成后再输出"),
     "flag.trace_prompt": ("the question", "问题"),
+    "flag.traced": (
+        "files or https addresses, after the model's folder if it is not given by --model",
+        "文件或 https 地址；若未用 --model 指定模型，可在最前面写模型文件夹",
+    ),
+    "trace.photo": (
+        "no image and no prompt: looking at the example photo {file}",
+        "没有图片和问题：使用示例照片 {file}",
+    ),
     "flag.no_weights": (
         "read the model from its configuration alone: shapes, and no values",
         "只读模型的配置：有形状，没有数值",

@@ -77,6 +77,25 @@ def test_configuration_of_another_checkpoint(copied: Path) -> None:
         FAMILY.open(str(copied))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ps_version", "v3", "v1, v2"),
+        ("select_layer", 5, "-4 ... 3"),
+        ("select_layer", -5, "-4 ... 3"),
+        ("force_image_size", 35, "a multiple of 14"),
+        ("max_dynamic_patch", 0, "at least 1"),
+    ],
+)
+def test_a_value_that_no_tensor_contradicts(
+    copied: Path, name: str, value: object, expected: str
+) -> None:
+    """The published code would take another shuffle for it, or fail at the first image."""
+    configure(copied, **{name: value})
+    with pytest.raises(ModelError, match=rf"config\.json says {name} = {value}, but {expected}"):
+        FAMILY.open(str(copied))
+
+
 def test_missing_shard(copied: Path) -> None:
     tensors = load_file(copied / WEIGHTS)
     (copied / WEIGHTS).unlink()

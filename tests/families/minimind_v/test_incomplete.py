@@ -133,6 +133,50 @@ def test_a_layer_too_many_in_a_tower_is_named(generation: str, tmp_path: Path) -
         files.read(place)
 
 
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("name", ["more.weight", "embeddings.more", "vision_model.more"])
+def test_a_tensor_of_a_tower_of_no_use_is_named(generation: str, name: str, tmp_path: Path) -> None:
+    place = parts(tmp_path, generation)
+    rewrite(place, lambda tensors: tensors.update({name: torch.ones(3)}), tower=True)
+    with pytest.raises(ModelError, match=rf"tower.* no known use: {name}"):
+        files.read(place)
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_what_towers_are_published_with_is_left_out(generation: str, tmp_path: Path) -> None:
+    place = parts(tmp_path, generation)
+    _, state = files.read(place)
+    names = [
+        "text_model.encoder.layers.0.mlp.fc1.weight",
+        "text_projection.weight",
+        "visual_projection.weight",
+        "logit_scale",
+        "logit_bias",
+        "vision_model.head.probe",
+        "vision_model.embeddings.position_ids",
+    ]
+    rewrite(place, lambda tensors: tensors.update({n: torch.ones(3) for n in names}), tower=True)
+    assert state.keys() == files.read(place)[1].keys()
+
+
+@pytest.mark.parametrize("name", list(files.MEASURED))
+def test_a_tower_that_is_stored_inside_is_told_by_its_tensors(name: str, tmp_path: Path) -> None:
+    """Nothing says how large it is but the tensors themselves."""
+    whole = parts(tmp_path, "seed")
+    assert whole.tower is not None
+    tower = load_file(whole.tower / "model.safetensors")
+    inside = {f"vision_encoder.vision_model.{own}": each for own, each in tower.items()}
+    place = Parts(language=whole.language, tower=None, settings=whole.settings)
+    rewrite(place, lambda tensors: tensors.update(inside))
+    full = f"vision_encoder.vision_model.{name}"
+    rewrite(place, lambda tensors: tensors.update({full: torch.zeros(7)}))
+    with pytest.raises(ModelError, match=rf"{name} in .* has the shape \(7,\)"):
+        files.read(place)
+    rewrite(place, lambda tensors: tensors.pop(full))
+    with pytest.raises(ModelError, match=rf"model\.pth holds .* missing: {name}"):
+        files.read(place)
+
+
 # ---- files that an index names ----
 
 

@@ -152,3 +152,8 @@ def test_a_tokenizer_that_numbers_the_placeholder_otherwise(source: str, tmp_pat
     common.byte_tokenizer(special, ("<other>", "<image>")).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="but the model expects"):
         families.families()["paligemma"].open(source, tokenizer=str(tmp_path))
+
+
+def test_a_question_needs_a_photo() -> None:
+    """The published processor insists on one; see the contract for how it is refused."""
+    assert {name for name, each in families.families().items() if each.needs_image} == {"paligemma"}

@@ -133,6 +133,7 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
 
     folder = common.fetched_folder(source, WEIGHTS, TOKENIZER)
     config = InternVLChatConfig.from_pretrained(folder, name_or_path=str(folder))
+    files.check_config(config, folder / common.CONFIG)
     template = templates.find_template(config.template, source)
     words_of = common.fetched_folder(tokenizer, TOKENIZER) if tokenizer else folder
     processor = processing.make_processor(config, source, words_of)

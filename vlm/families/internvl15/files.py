@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers.core_model_loading import revert_weight_conversion
 
+from vlm.errors import ModelError
 from vlm.families.internvl15 import weights
 from vlm.families.internvl15.configuration import InternVLChatConfig
 from vlm.families.internvl15.modeling import InternVLChatForConditionalGeneration
@@ -42,6 +43,36 @@ ADAPTED_LANGUAGE = {
     ),
 }
 """`model_type` of the language model -> the linear layers that adapters are put on."""
+
+
+def check_config(config: InternVLChatConfig, file: Path) -> None:
+    """Refuses values that no tensor contradicts and that would answer wrongly, or fail later.
+
+    Args:
+        config: as it was read.
+        file: it was read from.
+
+    Raises:
+        ModelError: it names the value and what is expected.
+    """
+    layers, step = config.vision.num_hidden_layers, round(1 / config.downsample_ratio)
+    block = config.vision.patch_size * step
+    fewest, most = config.min_dynamic_patch, config.max_dynamic_patch
+    side, shuffles = "force_image_size", ("v1", "v2")
+    rules: tuple[tuple[str, object, bool, str], ...] = (
+        ("ps_version", config.ps_version, config.ps_version in shuffles, ", ".join(shuffles)),
+        (
+            "select_layer",
+            config.select_layer,
+            -layers - 1 <= config.select_layer <= layers,
+            f"{-layers - 1} ... {layers}",
+        ),
+        (side, config.tile_size, config.tile_size % block == 0, f"a multiple of {block}"),
+        ("max_dynamic_patch", most, 1 <= fewest <= most, f"at least {max(fewest, 1)}"),
+    )
+    for name, got, right, expected in rules:
+        if not right:
+            raise ModelError("config_value", file=file, name=name, got=got, expected=expected)
 
 
 def check_files(folder: Path, config: InternVLChatConfig) -> None:

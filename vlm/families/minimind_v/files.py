@@ -55,7 +55,20 @@ WITHIN = f"{INSIDE}vision_model."
 TOWER = re.compile(
     r"^(?:vision_model\.)?((?:embeddings|encoder|pre_layrnorm|post_layernorm)\.(?!position_ids).+)$"
 )
-"""Names that a tower needs; not those of a text encoder, of pooling, or of positions in order."""
+"""Names that a tower needs."""
+
+UNUSED = re.compile(
+    r"^(?:text_model\.|text_projection\.|visual_projection\.|logit_scale$|logit_bias$"
+    r"|(?:vision_model\.)?(?:head\.|embeddings\.position_ids$))"
+)
+"""Names that its files may have besides: a text encoder, pooling, positions in order."""
+
+MEASURED = {
+    "embeddings.patch_embedding.weight": 4,
+    "embeddings.position_embedding.weight": 2,
+    "encoder.layers.0.mlp.fc1.weight": 2,
+}
+"""Tensors by which a tower without a configuration is measured, and their axes."""
 
 EXTRA: dict[str, dict[str, Any]] = {"seed": {}, "mid": {}, "head": {"vision_use_head": False}}
 """Arguments of a tower's configuration besides the stored ones: nothing of it is pooled."""
@@ -175,7 +188,7 @@ def tower_config(parts: Parts, inside: Mapping[str, Stored], generation: Generat
                 place=place,
                 example=f"{parts.language}+{TOWER_IDS[generation]}",
             )
-        return kind(**_tower_sizes(inside), **EXTRA[generation])
+        return kind(**_tower_sizes(inside, parts.language), **EXTRA[generation])
     whole = common.model_type(str(parts.tower))
     if whole not in (kind.model_type, kind.model_type.removesuffix("_vision_model")):
         raise _wrong_tower(parts.tower, whole, generation)
@@ -194,8 +207,21 @@ def _wrong_tower(folder: Path, got: str, generation: Generation) -> ModelError:
     return ModelError("tower_differs", source=folder, got=got, wanted=wanted, example=example)
 
 
-def _tower_sizes(inside: Mapping[str, Stored]) -> dict[str, int]:
-    """Arguments of a tower's configuration, by the shapes of its tensors."""
+def _tower_sizes(inside: Mapping[str, Stored], file: Path) -> dict[str, int]:
+    """Arguments of a tower's configuration, by the shapes of its tensors. Raises ModelError."""
+    if missing := sorted(MEASURED.keys() - inside.keys()):
+        count, names = len(inside), ", ".join(missing)
+        raise ModelError(
+            "tensors_missing",
+            folder=file,
+            found=count,
+            expected=f"> {count}",
+            names=names,
+        )
+    for name, axes in MEASURED.items():
+        if len(shape := inside[name].shape) != axes:
+            wanted = f"{axes} axes"
+            raise ModelError("tensor_shape", file=file, name=name, found=shape, expected=wanted)
     width, _, patch, _ = inside["embeddings.patch_embedding.weight"].shape
     positions = inside["embeddings.position_embedding.weight"].shape[0]
     layers = [int(match[1]) for n in inside if (match := re.match(r"encoder\.layers\.(\d+)\.", n))]
@@ -263,9 +289,15 @@ def _headers(path: Path) -> dict[str, Stored]:
 
 
 def _tower_names(found: Iterable[str]) -> dict[str, str]:
-    """Tensors of a tower: own name -> name on disk. What is no tower is left out."""
-    matches = {name: TOWER.match(name.removeprefix(INSIDE)) for name in found}
-    return {match[1]: name for name, match in matches.items() if match}
+    """Tensors of a tower: own name -> name on disk. What is of no known use keeps its name."""
+    names: dict[str, str] = {}
+    for name in found:
+        plain = name.removeprefix(INSIDE)
+        if match := TOWER.match(plain):
+            names[match[1]] = name
+        elif not UNUSED.match(plain):
+            names[plain] = name
+    return names
 
 
 def published_shapes(config: MiniMindVConfig) -> dict[str, Shape]:

@@ -214,6 +214,7 @@ FAMILY = Family(
     tiny=tiny,
     inspect=inspect,
     roles=("user", "assistant"),
+    needs_image=True,  # the published processor insists on one
     # The prompt is read in both directions: its first states already know its last words.
     reuses_prompts=False,
     figures=_figures,
