@@ -751,6 +751,14 @@ def test_on_a_phone_nothing_scrolls_sideways(seeing, open_tab):
     wide = "document.documentElement.scrollWidth - innerWidth"
     assert tab.page.evaluate(wide) <= 0
     compare(tab)
+    send = tab.find("#compare-strip [data-act=send_to]").bounding_box()
+    for card in tab.find("#compare-strip figure.picture").all():
+        box = card.bounding_box()
+        below, beside = send["y"] >= box["y"] + box["height"], send["x"] >= box["x"] + box["width"]
+        assert below or beside, "the button covers a picture"
+    for segment in tab.find(".segment").all():
+        box = segment.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     tab.find("#compare-ask textarea").press("Enter")
     expect(answer(tab)).to_have_text("A cup.")
     for name in ("slider", "beside", "heat"):
