@@ -4,23 +4,33 @@ Importing this file builds `demo` and loads no model, so that hosts and tests ca
 """
 
 import sys
+from dataclasses import replace
 
 import gradio as gr
 
-from vlm.backend import open_backend, prepare_backend
+from vlm.backend import BACKENDS, open_backend, prepare_backend
 from vlm.errors import SettingError, VLMError
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings, parse_program, read_settings, terminal_language
 from vlm.strings import error_text, say
-from vlm.ui import build_ui, launch
+from vlm.ui import build_ui, launch, prepare
+
+LEISURE = 10.0
+"""Seconds from the moment the model is ready until what only some people need is imported, so that
+a question that waited for the model is answered first."""
 
 
 def build(settings: Settings) -> tuple[gr.Blocks, ModelSlot]:
-    """The page and the backend behind it, which opens when it is first needed."""
-    backend = ModelSlot(
-        open_backend, settings, prepare_backend, idle_seconds=settings.idle_minutes * 60
-    )
-    return build_ui(backend, settings), backend
+    """The page and the backend behind it, which opens when it is first needed, as all others do."""
+
+    def place(name: str) -> ModelSlot:
+        of_it = replace(settings, backend=name)
+        idle_seconds = settings.idle_minutes * 60
+        return ModelSlot(open_backend, of_it, prepare_backend, idle_seconds=idle_seconds)
+
+    backend = place(settings.backend)
+    others = {name: place(name) for name in BACKENDS if name != settings.backend}
+    return build_ui(backend, settings, others), backend
 
 
 def serve(settings: Settings) -> None:
@@ -38,6 +48,7 @@ def serve(settings: Settings) -> None:
         print(say("cli.ready", language, model=" · ".join([able.name, *able.details])), flush=True)
     except VLMError as error:  # the page says so too, and goes on serving
         print(error_text(error, language), file=sys.stderr, flush=True)
+    prepare(LEISURE)
     page.block_thread()
     backend.close()
 

@@ -4,8 +4,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from gradio_client import Client, handle_file
 
@@ -39,6 +41,21 @@ def test_the_app_answers_about_a_photo_and_ends_on_interrupt(port):
         assert client.predict(message, [], {}, api_name="/chat") == "Cat."
         app.send_signal(signal.SIGINT)
         assert app.wait(60) == 0
+    finally:
+        app.kill()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="psutil sees no memory maps there")
+def test_what_comparing_needs_is_imported_once_the_model_is_ready(port):
+    app = start("--port", str(port), "--language", "en")
+    try:
+        for _ in range(2):
+            assert app.stdout.readline()
+        process = psutil.Process(app.pid)
+        deadline = time.monotonic() + 120
+        while not any("skimage" in each.path for each in process.memory_maps()):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
     finally:
         app.kill()
 

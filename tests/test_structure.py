@@ -86,6 +86,7 @@ ORDER = (
     "multiples",
     "multiples_export",
     "versus",
+    "versus_runner",
     "places",
     "grounding",
     "explain",

@@ -14,7 +14,8 @@ from vlm.messages import user_message
 from vlm.model_slot import ModelSlot
 from vlm.options import GenerationOptions
 from vlm.settings import Settings
-from vlm.versus import Runner, Side, Tally, compare, loaded_kind
+from vlm.versus import Side, Tally, compare, loaded_kind
+from vlm.versus_runner import Runner
 
 A = Settings(model="alpha", quantization="auto")
 IMAGES = [photo(seed=1), photo(seed=2)]

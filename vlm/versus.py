@@ -1,29 +1,21 @@
-"""Two models, or one model in two settings, asked the same: one after the other, then side by side.
+"""Two models, or one model in two settings, asked the same: the sides, what they said, the votes.
 
-In: two `Side`s, images, a prompt, the place of the model. Out: a `Comparison` whose frames fill up.
-There is one place for a model, so the sides take turns in it, the one whose model is loaded first;
-the other one is loaded through `ModelSlot.exchange`, and what was there before comes back. Two
-backends that do not share that place could answer at the same time; no such backend exists yet.
+In: two `Side`s, images, a prompt. Out: a `Comparison`, whose frames `versus_runner.Runner` fills.
 """
 
-import contextlib
 import json
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from vlm.backend import Capabilities, Finished, Progress, TextDelta
-from vlm.errors import ModelError, RequestError, VLMError
-from vlm.messages import Image, system_messages, user_message
-from vlm.model_slot import Loading, ModelSlot
+from vlm.backend import Capabilities, Finished, Progress
+from vlm.errors import RequestError, VLMError
+from vlm.messages import Image
+from vlm.model_slot import Loading
 from vlm.options import GenerationOptions
 from vlm.settings import FEWER_BITS, Settings
-
-STEP = 0.2
-"""Seconds between two looks at a loading."""
 
 State = Literal["waiting", "loading", "answering", "done", "stopped", "failed"]
 Vote = Literal["first", "second", "tie", "both_bad"]
@@ -38,12 +30,14 @@ class Side:
     Attributes:
         model: a name, hub id or folder; empty: the one that is loaded.
         quantization: as in `Settings`; empty: as that of the model that is loaded.
+        backend: where it runs, by its name in `BACKENDS`; empty: where the app's own model does.
         system_prompt: said to the model before everything.
         options: of its answer.
     """
 
     model: str = ""
     quantization: str = ""
+    backend: str = ""
     system_prompt: str = ""
     options: GenerationOptions = field(default_factory=GenerationOptions)
 
@@ -106,6 +100,8 @@ class Frame:
         """What votes are counted by: the model that answered, and what was set."""
         able = self.able
         name = " · ".join([able.name, *able.details]) if able else self.side.model
+        if self.side.backend:
+            name = f"{name} · {self.side.backend}"
         options = json.dumps(self.side.options.to_json(), sort_keys=True, ensure_ascii=False)
         return name, self.side.system_prompt, options
 
@@ -122,7 +118,7 @@ class Comparison:
         frames: as they are shown; in a blind comparison in an order drawn by lot.
         blind: whether names are hidden until the vote.
         restoring: the model that was here before, on its way back.
-        restored: the name of the model that is back; empty where it never went.
+        restored: the name of the model that is back, or of both; empty where none went.
         kept: the name of the model that stays loaded instead of the one before; empty where that
             one is back or never went.
         vote: how a person decided.
@@ -187,155 +183,6 @@ def compare(
     swapped = blind and draw() < 0.5
     frames = (b, a) if swapped else (a, b)
     return Comparison(frames, prompt, tuple(images), blind, swapped)
-
-
-class Runner:
-    """Runs a comparison in the one place of the model.
-
-    Args:
-        slot: the place.
-        may_exchange: whether models may be exchanged here; not where visitors share them.
-        bring_back: whether the model that was loaded before comes back at the end.
-    """
-
-    def __init__(self, slot: ModelSlot, *, may_exchange: bool, bring_back: bool = True) -> None:
-        self.slot = slot
-        self.may_exchange = may_exchange
-        self.bring_back = bring_back
-        self._brought: list[Settings] = []
-
-    def run(self, comparison: Comparison) -> Iterator[None]:
-        """Asks both sides and yields at every change; what one side has said outlives the other.
-
-        Stopping ends the side that is under way and skips the one after; then the model before is
-        brought back, which can be stopped too: what is loaded then stays.
-
-        Raises:
-            RequestError: a side asks for another model where none may be exchanged.
-        """
-        slot = self.slot
-        able = slot.capabilities()
-        before = slot.settings
-        for frame in comparison.frames:
-            frame.wanted = frame.side.wanted(before, able)
-            if frame.wanted != before and not self.may_exchange:
-                raise RequestError("hosted_model")
-        order = sorted((comparison.a, *comparison.frames), key=lambda f: f.wanted != before)
-        try:
-            for frame in dict.fromkeys(order):
-                if comparison.cancel.is_set():
-                    break
-                assert frame.wanted is not None
-                yield from self._side(comparison, frame, frame.wanted)
-            yield from self._restore(comparison, before)
-        except GeneratorExit:
-            comparison.cancel.set()
-            self._restore_alone(before)
-            raise
-        finally:
-            comparison.over = True
-
-    # ---- one side ----
-
-    def _side(self, comparison: Comparison, frame: Frame, wanted: Settings) -> Iterator[None]:
-        try:
-            if wanted != self.slot.settings:
-                yield from self._load(comparison, frame, wanted)
-            if frame.state == "waiting":
-                yield from self._answer(comparison, frame, wanted)
-        except VLMError as error:
-            # What was written before something broke is no answer.
-            frame.state, frame.error, frame.answer = "failed", error, ""
-        finally:
-            frame.loading = frame.progress = None
-            if frame.state in ("loading", "answering"):
-                frame.state = "stopped"
-        yield
-
-    def _load(self, comparison: Comparison, frame: Frame, wanted: Settings) -> Iterator[None]:
-        """Brings the model of a side; the frame waits again where it is there."""
-        started = time.monotonic()
-        frame.state, frame.loading = "loading", (loading := self.slot.exchange(wanted))
-        self._brought.append(wanted)
-        try:
-            yield
-            yield from self._follow(comparison, loading)
-        finally:
-            if not loading.over.is_set():  # nobody listens any more
-                self.slot.cancel(loading)
-        error, frame.loading = loading.error, None
-        if comparison.cancel.is_set():
-            frame.state = "stopped"
-        elif error is None:
-            frame.state, frame.seconds = "waiting", time.monotonic() - started
-        elif isinstance(error, VLMError):
-            raise error
-        else:
-            name, detail = wanted.model, type(error).__name__
-            raise ModelError("cannot_load", source=name, detail=detail) from error
-
-    def _follow(self, comparison: Comparison, loading: Loading) -> Iterator[None]:
-        """Yields until a loading is over; calls it off when the comparison is stopped."""
-        while not loading.over.wait(STEP):
-            if comparison.cancel.is_set():
-                self.slot.cancel(loading)
-            yield
-
-    def _answer(self, comparison: Comparison, frame: Frame, wanted: Settings) -> Iterator[None]:
-        if self.may_exchange:  # else the second would be quicker for what the first left behind
-            self.slot.forget()
-        side = frame.side
-        question = user_message(comparison.prompt, comparison.images)
-        messages = [*system_messages(side.system_prompt), question]
-        options = replace(side.options, seed=frame.seed)
-        frame.state, frame.able = "answering", self.slot.capabilities()
-        yield
-        for event in self.slot.stream(messages, options, comparison.cancel, only=wanted):
-            if isinstance(event, Progress):
-                frame.progress = event
-            elif isinstance(event, TextDelta):
-                frame.answer, frame.progress = frame.answer + event.text, None
-            elif isinstance(event, Finished):
-                frame.finished = event
-                frame.state = "stopped" if event.reason == "cancelled" else "done"
-            yield
-        if frame.finished is None:
-            raise RequestError("versus_broke_off")
-
-    # ---- the model before ----
-
-    def _restore(self, comparison: Comparison, before: Settings) -> Iterator[None]:
-        """Brings the model back that was here before, where one of the sides' is here now."""
-        slot = self.slot
-        if not self._is_ours(before):
-            return
-        if self.bring_back:
-            comparison.cancel = threading.Event()  # a stop of what came before does not count here
-            with contextlib.suppress(RequestError):  # somebody else loads one: that one counts
-                comparison.restoring = slot.exchange(before)
-                yield from self._follow(comparison, comparison.restoring)
-            comparison.restoring = None
-        if slot.able is not None and slot.settings == before:
-            comparison.restored = slot.able.name
-        elif slot.able is not None and self._is_ours(before):
-            comparison.kept = slot.able.name
-        yield
-
-    def _is_ours(self, before: Settings) -> bool:
-        """Whether a model is here that came for a side, and not one that anybody chose since."""
-        return self.slot.settings != before and self.slot.settings in self._brought
-
-    def _restore_alone(self, before: Settings) -> None:
-        """As `_restore`, when nobody listens any more: on a thread of its own."""
-
-        def work() -> None:
-            if (loading := self.slot.loading) is not None:
-                loading.over.wait()
-            if self.bring_back and self._is_ours(before):
-                with contextlib.suppress(RequestError):
-                    self.slot.exchange(before)
-
-        threading.Thread(target=work, name="restore-model", daemon=True).start()
 
 
 # ---- votes ----

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import gradio as gr
@@ -109,12 +109,12 @@ def opening() -> Opening:
 
 @pytest.fixture
 def serve_models(opening: Opening) -> Iterator[Callable[..., Served]]:
-    """`serve_models(**settings)` serves a page whose models `opening` opens."""
+    """`serve_models(**settings)` serves a page whose models `opening` opens, and `others`."""
     pages = []
 
-    def start(**settings: object) -> Served:
+    def start(others: Mapping[str, ModelSlot] | None = None, **settings: object) -> Served:
         options = Settings(**{"port": free_port(), "quantization": "none", **settings})
-        page = build_ui(ModelSlot(opening, options), options)
+        page = build_ui(ModelSlot(opening, options), options, others)
         launch(page, options, prevent_thread_lock=True, quiet=True)
         pages.append(page)
         return Served(f"http://127.0.0.1:{options.port}", ScriptedBackend(), page)

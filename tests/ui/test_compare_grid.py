@@ -337,6 +337,9 @@ def test_in_chinese_and_back(grid):
     expect(tab.find("#grid-progress")).to_contain_text("1 张图片中已回答 1 张")
     expect(cards(tab).first).to_contain_text("输入 36 词元")
     expect(tab.find("#grid-sort")).to_contain_text("排序")
+    expect(tab.find("#grid-files > label")).to_have_text("图片：拖到这里或点击选择")
+    browsers_own = tab.find("#grid-files button .wrap")  # which follow the browser
+    assert browsers_own.evaluate("each => getComputedStyle(each).fontSize") == "0px"
 
 
 def test_on_a_phone_nothing_scrolls_sideways(grid):

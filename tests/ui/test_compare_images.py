@@ -11,11 +11,11 @@ from PIL import Image as pillow
 from playwright.sync_api import expect
 
 from tests.support.fakes import ScriptedBackend, photo_bytes
-from tests.ui.conftest import Tab
+from tests.ui.conftest import WAIT, Tab
 from vlm import feature_difference
 from vlm.backend import Capabilities, Stage
 from vlm.errors import ModelError
-from vlm.ui import compare_room
+from vlm.ui import compare_images, compare_room
 
 pytestmark = pytest.mark.browser
 
@@ -150,6 +150,15 @@ def test_two_pictures_are_compared_and_regions_named(seeing, open_tab):
         f"[...document.querySelectorAll('.pane .layer[src]')].every({loaded})"
     )
     expect(tab.find(".segment[data-view=model]")).to_be_enabled()
+
+
+def test_the_first_look_at_the_tab_prepares_for_comparing(serve, open_tab, monkeypatch):
+    begun = threading.Event()
+    monkeypatch.setattr(compare_images, "prepare", begun.set)
+    tab = open_tab(serve().address)
+    assert not begun.is_set()
+    go_to(tab)
+    assert begun.wait(WAIT / 1000)
 
 
 def test_left_is_the_first_whatever_comes_first(serve, open_tab):
@@ -742,6 +751,14 @@ def test_on_a_phone_nothing_scrolls_sideways(seeing, open_tab):
     wide = "document.documentElement.scrollWidth - innerWidth"
     assert tab.page.evaluate(wide) <= 0
     compare(tab)
+    send = tab.find("#compare-strip [data-act=send_to]").bounding_box()
+    for card in tab.find("#compare-strip figure.picture").all():
+        box = card.bounding_box()
+        below, beside = send["y"] >= box["y"] + box["height"], send["x"] >= box["x"] + box["width"]
+        assert below or beside, "the button covers a picture"
+    for segment in tab.find(".segment").all():
+        box = segment.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     tab.find("#compare-ask textarea").press("Enter")
     expect(answer(tab)).to_have_text("A cup.")
     for name in ("slider", "beside", "heat"):

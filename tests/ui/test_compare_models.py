@@ -11,6 +11,8 @@ from tests.test_versus import Opening
 from tests.ui.conftest import Tab
 from vlm.backend import ImageKnob
 from vlm.errors import ModelError
+from vlm.model_slot import ModelSlot
+from vlm.settings import Settings
 from vlm.ui import frame
 
 pytestmark = pytest.mark.browser
@@ -188,6 +190,33 @@ def test_the_other_model_stays_where_that_is_wanted(versus, opening):
     assert len(opening.asked) == 2
 
 
+def test_sides_of_different_backends_answer_at_the_same_time(versus, opening):
+    there = Opening()
+    place = ModelSlot(there, Settings(model="gamma", backend="elsewhere"))
+    gate = threading.Event()
+    opening.scripts["alpha"] = ["I am ", gate, "alpha."]
+    there.scripts["gamma"] = ["I am ", gate, "gamma."]
+    tab = versus(others={"elsewhere": place})
+    tab.find("#versus-backend-b input").click()
+    tab.page.get_by_role("option", name="elsewhere", exact=True).click()
+    run(tab)
+    try:
+        expect(status(tab)).to_have_text("Working on both answers …")
+        for number in range(2):
+            expect(side(tab, number).locator(".words")).to_have_text("I am")
+    finally:
+        gate.set()
+    expect(status(tab)).to_contain_text("Both sides have answered")
+    expect(side(tab, 0)).to_contain_text("I am alpha.")
+    expect(side(tab, 1)).to_contain_text("I am gamma.")
+    expect(side(tab, 1).locator("h2")).to_have_text("B · Gamma · bf16 · CPU · elsewhere")
+    place.close()
+
+
+def test_where_there_is_one_backend_nobody_is_asked_for_it(versus):
+    expect(versus().find("#versus-backend-b")).to_be_hidden()
+
+
 def test_a_model_that_does_not_load_leaves_the_other_answer(versus, opening):
     opening.failures[BETA] = ModelError("hub_refused", source=BETA)
     tab = versus()
@@ -288,6 +317,9 @@ def test_blind_until_the_vote_and_a_tally(versus, opening):
     expect(rows.first).to_contain_text("Alpha" if winner == "alpha" else "Somebody/Beta")
     assert rows.first.locator("td").all_inner_texts() == ["1", "0", "0", "0"]
     assert rows.nth(1).locator("td").all_inner_texts() == ["0", "1", "0", "0"]
+    heads = tab.find("#versus-tally thead th").all()[1:]
+    for cell, head in zip(rows.first.locator("td").all(), heads, strict=True):
+        assert cell.bounding_box()["x"] == pytest.approx(head.bounding_box()["x"], abs=1)
     run_to_the_end(tab)
     tab.find("#versus-vote").get_by_role("button", name="Equally good").click()
     expect(rows.first.locator("td")).to_have_text(["1", "0", "1", "0"])

@@ -1,5 +1,7 @@
 """What is drawn of a comparison, as HTML, and what the room of a visit keeps."""
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -169,6 +171,23 @@ def test_results_are_kept_for_a_few_pairs_and_forgotten_with_the_visit(tmp_path)
     room.leave()
     assert running.is_set()
     assert (room.images, room.results) == ([], {})
+
+
+def test_what_comparing_needs_is_imported_beforehand_and_not_before_it_is_asked_for():
+    code = """
+import sys
+from vlm.ui import ASSETS, compare_room
+assert "skimage" not in sys.modules
+compare_room.prepare().join()
+there = set(sys.modules)
+from vlm.compare import compare
+from vlm.ui.compare_examples import PAIRS, example_pair
+for name in PAIRS:
+    assert compare(*example_pair(ASSETS, name)).regions
+late = {name for name in set(sys.modules) - there if name.split(".")[0] in ("skimage", "scipy")}
+assert not late, late
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_another_comparison_ends_the_one_before():

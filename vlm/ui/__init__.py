@@ -1,6 +1,6 @@
 """The web page: a frame, and one panel per tab. Only this package and app.py import gradio."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,10 @@ import gradio as gr
 from vlm.model_slot import ModelSlot
 from vlm.settings import Settings
 from vlm.ui import chat_panel, compare_panel, frame, inspect_panel, look, models_panel
+from vlm.ui.compare_room import prepare
 from vlm.ui.context import Context
+
+__all__ = ["build_ui", "launch", "prepare"]
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
@@ -22,14 +25,22 @@ PANELS: dict[str, Callable[[Context], None]] = {
 """Tab name -> function that fills the tab. The label is `tab.NAME` in the table of words."""
 
 
-def build_ui(backend: ModelSlot, settings: Settings) -> gr.Blocks:
-    """The whole page; nothing is loaded yet. Start it with `launch`."""
+def build_ui(
+    backend: ModelSlot, settings: Settings, others: Mapping[str, ModelSlot] | None = None
+) -> gr.Blocks:
+    """The whole page; nothing is loaded yet. Start it with `launch`.
+
+    Args:
+        backend: the place of the app's own model.
+        settings: of the app.
+        others: name of every other backend -> the place of its model; these can be compared with.
+    """
     # From where they are: copies among the uploads would go when a visitor's equal upload goes.
     gr.set_static_paths([ASSETS / "examples"])
     with gr.Blocks(
         title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)
     ) as page:
-        context = Context(page, backend, settings, ASSETS)
+        context = Context(page, backend, settings, ASSETS, others or {})
         header = frame.build_header(context)
         context.model_status = header.model_status
         with gr.Tabs(elem_id="tabs"):

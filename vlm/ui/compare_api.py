@@ -91,7 +91,7 @@ def _compared(
     images: Sequence[Image], aligned: bool, cancel: threading.Event
 ) -> "list[Comparison]":
     """The first picture against each of the others."""
-    from vlm.compare import compare  # scikit-image takes a second: not when the page is opened
+    from vlm.compare import compare  # see `vlm.ui.compare_room.prepare`
 
     return [compare(images[0], other, aligned=aligned, cancel=cancel) for other in images[1:]]
 

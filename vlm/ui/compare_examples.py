@@ -61,7 +61,7 @@ def _mask(photo: Pixels, shapes: list[tuple[str, tuple[int, ...]]]) -> Pixels:
 
 def _filled(photo: Pixels, mask: Pixels) -> Pixels:
     """What is masked, filled in smoothly from around it, with the grain of a photo."""
-    from skimage.restoration import inpaint_biharmonic  # takes a second
+    from skimage.restoration import inpaint_biharmonic  # see `vlm.ui.compare_room.prepare`
 
     small = (photo.width // COARSE, photo.height // COARSE)
     colours = numpy.asarray(photo.convert("RGB").resize(small, Resampling.BOX)) / 255

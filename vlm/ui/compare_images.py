@@ -20,7 +20,7 @@ from vlm.ui.compare_asking import Asking
 from vlm.ui.compare_examples import PAIRS, example_pair
 from vlm.ui.compare_offer import ROOM, Section
 from vlm.ui.compare_parts import build_parts
-from vlm.ui.compare_room import Result, Room, compared, looked_at
+from vlm.ui.compare_room import Result, Room, compared, looked_at, prepare
 from vlm.ui.context import (
     QUIET,
     RUNNING,
@@ -192,6 +192,7 @@ class CompareImages:
 
     def arrive(self, visit: Visit, language: str, facts: Facts) -> Iterator[Updates]:
         """The tab was opened, perhaps with pictures from another one."""
+        prepare()
         room, sent = room_of(visit), list(visit.sent.pop(TAB, Sent()).images)
         if not sent:
             yield self.at_rest(visit, language)

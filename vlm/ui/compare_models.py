@@ -1,7 +1,7 @@
 """Two models, or two settings, side by side in the Compare tab, also blind with a vote.
 
 In: images, a prompt, what each side is to be. Out: two frames that fill one after the other. What
-happens to the model is `vlm.versus.Runner`'s.
+happens to the models is `vlm.versus_runner.Runner`'s.
 """
 
 import time
@@ -24,7 +24,8 @@ from vlm.ui.drawer import Drawer
 from vlm.ui.models_panel import PRECISIONS
 from vlm.ui.safely import Handler, safely
 from vlm.ui.section_rooms import Versus
-from vlm.versus import Runner, Side, compare
+from vlm.versus import Side, compare
+from vlm.versus_runner import Runner
 
 LOADED, AS_NOW = "loaded", "as_now"
 """In the pickers: the model that is loaded, and its precision."""
@@ -43,6 +44,7 @@ class ModelsSection:
         self.context = context
         self.section = section
         self.slot = context.backend
+        self.others = context.others
         self.may_exchange = not context.settings.hosted
         with gr.Column(elem_id="versus"):
             self._build()
@@ -63,7 +65,7 @@ class ModelsSection:
             words.add(self.prompt, label="versus.prompt", placeholder="versus.prompt.placeholder")
         self.images, self.offer = holder("versus-images"), Offer(self.context, "versus")
         with gr.Row(elem_id="versus-sides"):
-            self.pickers, self.precisions, self.drawers = [], [], []
+            self.backends, self.pickers, self.precisions, self.drawers = [], [], [], []
             for side in SIDES:
                 with gr.Column(min_width=280):
                     self._build_side(side)
@@ -86,6 +88,14 @@ class ModelsSection:
     def _build_side(self, side: str) -> None:
         words = self.context.words
         words.add(gr.Markdown(elem_classes="heading"), value=f"versus.{side}")
+        here = self.context.settings.backend
+        backend = gr.Dropdown(
+            [here, *self.others],
+            value=here,
+            elem_id=f"versus-backend-{side}",
+            visible=self.may_exchange and bool(self.others),
+        )
+        words.add(backend, label=f"versus.backend_{side}", info="versus.backend.info")
         with gr.Row(visible=self.may_exchange):
             picker = gr.Dropdown(
                 _models("en"),
@@ -104,6 +114,7 @@ class ModelsSection:
         words.add(accordion, label=f"versus.settings_{side}")
         with accordion:
             drawer = Drawer(self.context, prefix=f"versus-{side}-")
+        self.backends.append(backend)
         self.pickers.append(picker)
         self.precisions.append(precision)
         self.drawers.append(drawer)
@@ -117,7 +128,7 @@ class ModelsSection:
         ]
         controls = [control for drawer in self.drawers for control in drawer.controls]
         asking = [*inputs, self.prompt, self.blind, self.back]
-        asking += [*self.pickers, *self.precisions, *controls]
+        asking += [*self.backends, *self.pickers, *self.precisions, *controls]
         told = [drawer.problem for drawer in self.drawers]
         self.files.upload(
             self.safely(self.add), [*inputs, self.files], [*shown, self.files], **RUNNING
@@ -134,11 +145,18 @@ class ModelsSection:
         self.stop_button.click(self.stop, [visit], None, **QUIET)
         self.channel.click(self.hear, inputs, shown, **RUNNING)
         self.offer.connect(self.section, self.arrive, shown)
-        for picker, drawer in zip(self.pickers, self.drawers, strict=True):
-            picker.change(self.knobs_of(drawer), [visit, language, picker], drawer.outputs, **QUIET)
+        for asked, drawer in zip(self._asked(), self.drawers, strict=True):
+            show, which = self.knobs_of(drawer), [visit, language, *asked]
+            for field in asked:
+                field.change(show, which, drawer.outputs, **QUIET)
         refreshed = [*shown, *self.pickers, *self.precisions]
         refreshed += [each for drawer in self.drawers for each in drawer.outputs]
-        self.context.refreshers.append((self.refresh, [*inputs, *self.pickers], refreshed))
+        which = [*self.backends, *self.pickers]
+        self.context.refreshers.append((self.refresh, [*inputs, *which], refreshed))
+
+    def _asked(self) -> Iterator[tuple[Any, Any]]:
+        """The fields of each side that say who is asked: backend and model."""
+        return zip(self.backends, self.pickers, strict=True)
 
     def safely(self, work: Handler) -> Handler:
         """See `vlm.ui.safely`."""
@@ -200,7 +218,9 @@ class ModelsSection:
             images = work.images
             comparison = compare(sides, images, prompt or "", blind=blind)
             work.comparison = comparison
-            runner = Runner(self.slot, may_exchange=self.may_exchange, bring_back=back)
+            runner = Runner(
+                self.slot, may_exchange=self.may_exchange, bring_back=back, others=self.others
+            )
             stage, since = "", time.monotonic()
             yield {self.notice: "", **self._running(work, language, 0.0)}
             for _ in runner.run(comparison):
@@ -210,7 +230,8 @@ class ModelsSection:
                 yield self._running(work, language, time.monotonic() - since)
             for frame in comparison.frames:
                 if frame.able is not None:
-                    work.known[frame.side.model] = frame.able
+                    backend = frame.side.backend or self.context.settings.backend
+                    work.known[backend, frame.side.model] = frame.able
         yield {
             **self.at_rest(visit, language),
             self.context.model_status: page_frame.model_words(self.context, language),
@@ -218,7 +239,7 @@ class ModelsSection:
 
     def _sides(self, work: Versus, values: Sequence[Any]) -> tuple[Side, Side]:
         """Both sides as they stand in the fields. Raises RequestError."""
-        models, precisions, controls = values[:2], values[2:4], values[4:]
+        backends, models, precisions, controls = values[:2], values[2:4], values[4:6], values[6:]
         count = len(self.drawers[0].controls)
         sides = []
         for place, drawer in enumerate(self.drawers):
@@ -226,7 +247,7 @@ class ModelsSection:
             system_prompt, options = drawer.options(given)
             model = (models[place] or "").strip()
             model = "" if model == LOADED else model
-            able = self._able(work, model)
+            able = self._able(work, backends[place], model)
             names = {knob.name for knob in able.image_knobs} if able else set()
             # A field that was filled for another model is out of sight now.
             detail = {name: each for name, each in options.image_detail.items() if name in names}
@@ -236,17 +257,19 @@ class ModelsSection:
                 Side(
                     model=model,
                     quantization=precision,
+                    backend=backends[place] if backends[place] in self.others else "",
                     system_prompt=system_prompt,
                     options=options,
                 )
             )
         return sides[0], sides[1]
 
-    def _able(self, work: Versus | None, model: str) -> Capabilities | None:
+    def _able(self, work: Versus, backend: str, model: str) -> Capabilities | None:
         """What a model can do, where that is known without loading it."""
-        if model in ("", LOADED, self.slot.settings.model):
-            return self.slot.able
-        return work.known.get(model) if work is not None else None
+        place = self.others.get(backend, self.slot)
+        if model in ("", LOADED, place.settings.model):
+            return place.able
+        return work.known.get((backend, model))
 
     def stop(self, visit: Visit | None) -> None:
         """Ends the phase that is under way; what was answered stays."""
@@ -278,13 +301,17 @@ class ModelsSection:
     def knobs_of(self, drawer: Drawer) -> Callable[..., Updates]:
         """A handler that shows what a model lets one choose."""
 
-        def show(visit: Visit | None, language: str, model: str) -> Updates:
-            return gr.skip() if visit is None else self._knobs(visit, drawer, model, language)
+        def show(visit: Visit | None, language: str, backend: str, model: str) -> Updates:
+            if visit is None:
+                return gr.skip()
+            return self._knobs(visit, drawer, backend, model, language)
 
         return show
 
-    def _knobs(self, visit: Visit, drawer: Drawer, model: str, language: str) -> Updates:
-        able = self._able(self.work(visit), (model or "").strip())
+    def _knobs(
+        self, visit: Visit, drawer: Drawer, backend: str, model: str, language: str
+    ) -> Updates:
+        able = self._able(self.work(visit), backend, (model or "").strip())
         if able is not None:
             return drawer.show_defaults(able, language)
         note = f"<p>{say('versus.unknown_knobs', language)}</p>"
@@ -293,13 +320,13 @@ class ModelsSection:
             drawer.image_note: note,
         }
 
-    def refresh(self, visit: Visit | None, language: str, *models: str) -> Updates:
+    def refresh(self, visit: Visit | None, language: str, *asked: str) -> Updates:
         """In another language, or for another model."""
         if visit is None:
             return gr.skip()
         updates: Updates = {}
-        for drawer, model in zip(self.drawers, models, strict=True):
-            updates |= self._knobs(visit, drawer, model, language)
+        for drawer, backend, model in zip(self.drawers, asked[:2], asked[2:], strict=True):
+            updates |= self._knobs(visit, drawer, backend, model, language)
         updates |= {picker: gr.update(choices=_models(language)) for picker in self.pickers}
         updates |= {each: gr.update(choices=_precisions(language)) for each in self.precisions}
         still = {} if self.work(visit).busy else self.at_rest(visit, language)

@@ -5,6 +5,7 @@ The work tells its stages while it runs.
 """
 
 import hashlib
+import importlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -185,6 +186,25 @@ class Room:
 # ---- the work ----
 
 
+def prepare(seconds: float = 0.0) -> threading.Timer:
+    """Begins to import what comparing needs, so that the first comparison does not wait for it.
+
+    That is scikit-image, of a second or, read from a disk for the first time, of several.
+
+    Args:
+        seconds: from now on, after which it begins.
+    """
+
+    def import_all() -> None:
+        for name in ("vlm.compare", "vlm.feature_difference", "skimage.restoration.inpaint"):
+            importlib.import_module(name)
+
+    timer = threading.Timer(seconds, import_all)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
 def compared(
     pair: tuple[Image, Image],
     aligned: bool,
@@ -197,7 +217,7 @@ def compared(
     Raises:
         RequestError: it was cancelled.
     """
-    from vlm.compare import compare  # scikit-image takes a second: not when the page is opened
+    from vlm.compare import compare  # see `prepare`
 
     first, second = pair
     found = compare(first, second, aligned=aligned, progress=progress, cancel=cancel)

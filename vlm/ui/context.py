@@ -6,7 +6,7 @@ import secrets
 import shutil
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -272,6 +272,8 @@ class Context:
     """Handed to every panel while the page is built.
 
     Attributes:
+        backend: the place of the app's own model.
+        others: name of every other backend -> the place of its model.
         refreshers: (handler, inputs, outputs) to run when the language changes or the model is
             ready.
         model_status: the part of the header that says what is loaded.
@@ -280,10 +282,16 @@ class Context:
     """
 
     def __init__(
-        self, page: gr.Blocks, backend: ModelSlot, settings: Settings, assets: Path
+        self,
+        page: gr.Blocks,
+        backend: ModelSlot,
+        settings: Settings,
+        assets: Path,
+        others: Mapping[str, ModelSlot],
     ) -> None:
         self.page = page
         self.backend = backend
+        self.others = others
         self.settings = settings
         self.assets = assets
         self.words = Words()

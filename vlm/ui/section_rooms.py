@@ -60,14 +60,14 @@ class Versus:
     Attributes:
         pictures: that both sides get, by digest.
         copies: a small copy of each, as an address.
-        known: what models that were loaded here can do, by the name that was asked for.
+        known: what models that were loaded here can do, by backend and the name that was asked for.
     """
 
     pictures: dict[str, Image] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None
     tally: Tally = field(default_factory=Tally)
-    known: dict[str, Capabilities] = field(default_factory=dict)
+    known: dict[tuple[str, str], Capabilities] = field(default_factory=dict)
     _busy: threading.Lock = field(default_factory=threading.Lock)
 
     @property

@@ -81,14 +81,15 @@ def _title(comparison: Comparison, place: int, language: str) -> str:
 
 def model_words(frame: Frame, language: str) -> str:
     """The model that answered, or the one that is to."""
+    where = [frame.side.backend] if frame.side.backend else []
     if frame.able is not None:
-        return " · ".join([frame.able.name, *frame.able.details])
+        return " · ".join([frame.able.name, *frame.able.details, *where])
     if frame.wanted is None:
-        return say("versus.loaded", language)
-    name = families.title(frame.wanted.model)
-    if frame.wanted.quantization == "auto":
-        return name
-    return f"{name} · {say(f'precision.{frame.wanted.quantization}', language)}"
+        return " · ".join([say("versus.loaded", language), *where])
+    names = [families.title(frame.wanted.model)]
+    if frame.wanted.quantization != "auto":
+        names.append(say(f"precision.{frame.wanted.quantization}", language))
+    return " · ".join([*names, *where])
 
 
 def side_words(side: Side, language: str) -> str:
@@ -183,6 +184,8 @@ def status(comparison: Comparison, language: str) -> str:
         name = families.title(comparison.restoring.settings.model)
         return _pending(say("versus.restoring", language, name=name))
     if not comparison.over:
+        if all(each.state in ("loading", "answering") for each in comparison.frames):
+            return _pending(say("versus.working_both", language))
         ended = sum(each.state in ("done", "failed", "stopped") for each in comparison.frames)
         return _pending(say("versus.working", language, number=min(ended + 1, 2)))
     words = [say(f"versus.{_outcome(comparison)}", language)]

@@ -9,7 +9,7 @@ VERSUS: Mapping[str, tuple[str, str]] = {
         "The same question about each image by itself, one after another; up to {count} images.",
         "对每张图片单独提同一个问题，逐张回答；最多 {count} 张图片。",
     ),
-    "grid.files": ("Images", "图片"),
+    "grid.files": ("Images: drop them here or click", "图片：拖到这里或点击选择"),
     "grid.question": ("Question about each image", "对每张图片的提问"),
     "grid.question.placeholder": (
         "For example: What is in this picture?",
@@ -69,7 +69,10 @@ VERSUS: Mapping[str, tuple[str, str]] = {
         "settings.",
         "此共享服务器的模型固定不变，两边只能在设置上不同。",
     ),
-    "versus.files": ("Images for both sides", "两边共用的图片"),
+    "versus.files": (
+        "Images for both sides: drop them here or click",
+        "两边共用的图片：拖到这里或点击选择",
+    ),
     "versus.prompt": ("Question to both sides", "两边共同的提问"),
     "versus.prompt.placeholder": (
         "For example: Describe the image.",
@@ -77,6 +80,12 @@ VERSUS: Mapping[str, tuple[str, str]] = {
     ),
     "versus.a": ("Side A", "A 方"),
     "versus.b": ("Side B", "B 方"),
+    "versus.backend_a": ("Backend of side A", "A 方的后端"),
+    "versus.backend_b": ("Backend of side B", "B 方的后端"),
+    "versus.backend.info": (
+        "Sides of different backends answer at the same time.",
+        "后端不同时，两边同时回答。",
+    ),
     "versus.model_a": ("Model of side A", "A 方的模型"),
     "versus.model_b": ("Model of side B", "B 方的模型"),
     "versus.loaded": ("What is loaded now", "当前加载的模型"),
@@ -116,6 +125,7 @@ VERSUS: Mapping[str, tuple[str, str]] = {
         "Working on answer {number} of 2 …",
         "正在准备第 {number} 个回答，共 2 个 …",
     ),
+    "versus.working_both": ("Working on both answers …", "正在准备两个回答 …"),
     "versus.restoring": ("Bringing back {name} …", "正在恢复 {name} …"),
     "versus.done": ("Both sides have answered.", "两边都已回答。"),
     "versus.stopped": ("Stopped. What was answered stays.", "已停止，已有的回答保留。"),
