@@ -35,6 +35,7 @@ ORDER = (
     "memory",
     "progress",
     "construction",
+    "model_errors",
     "quantization",
     "download",
     "processor_parts",

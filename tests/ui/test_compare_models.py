@@ -189,7 +189,7 @@ def test_the_other_model_stays_where_that_is_wanted(versus, opening):
 
 
 def test_a_model_that_does_not_load_leaves_the_other_answer(versus, opening):
-    opening.failures[BETA] = ModelError("hub_refused", source=BETA)
+    opening.failures[BETA] = ModelError("hub_gated", source=BETA)
     tab = versus()
     choose(tab, "b", BETA)
     run_to_the_end(tab, "One side could not answer")
@@ -297,7 +297,7 @@ def test_blind_until_the_vote_and_a_tally(versus, opening):
 
 
 def test_a_blind_comparison_that_fails_has_nothing_to_vote_on(versus, opening):
-    opening.failures[BETA] = ModelError("hub_refused", source=BETA)
+    opening.failures[BETA] = ModelError("hub_gated", source=BETA)
     tab = versus()
     choose(tab, "b", BETA)
     tab.find("#versus-blind input").check()

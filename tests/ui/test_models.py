@@ -181,7 +181,7 @@ def converse_here(tab: Tab, answer: str) -> None:
 
 
 def test_what_cannot_be_loaded_says_why_and_can_be_tried_again(serve_models, open_tab, opening):
-    opening.failures["somebody/gated", "none"] = ModelError("hub_refused", source="somebody/gated")
+    opening.failures["somebody/gated", "none"] = ModelError("hub_gated", source="somebody/gated")
     tab = open_tab(serve_models().address)
     go_to(tab)
     load(tab, "somebody/gated")
