@@ -48,6 +48,16 @@ def _number_type_stays() -> Iterator[None]:
         assert left is torch.float32
 
 
+@pytest.fixture(autouse=True)
+def _nothing_was_measured(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither are a person's own measurements seen, nor any left behind."""
+    folder = tmp_path_factory.getbasetemp() / "measured"
+    monkeypatch.setattr("vlm.measured.place", lambda: folder / f"{id(monkeypatch)}.json")
+    (folder / f"{id(monkeypatch)}.json").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Folders of tiny random checkpoints by the name of their architecture. Copy to change one."""

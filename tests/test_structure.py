@@ -68,6 +68,7 @@ ORDER = (
     "opening",
     "unweighted",
     "precision",
+    "measured",
     "picker",
     "remote",
     "chat",

@@ -67,16 +67,20 @@ def _room_on_disk(source: str, needed: int) -> Iterator[None]:
         ModelError: the disk is too small, or others have filled it meanwhile.
     """
     cache = Path(constants.HF_HUB_CACHE)
-    facts = {"source": source, "needed": needed / 1e9, "folder": cache}
-    if needed > (free := memory.disk_free(cache)):
-        raise ModelError("disk_full", free=free / 1e9, **facts)
+
+    def refusal() -> ModelError:
+        free = memory.disk_free(cache) / 1e9
+        return ModelError("disk_full", source=source, needed=needed / 1e9, free=free, folder=cache)
+
+    if needed > memory.disk_free(cache):
+        raise refusal()
     try:
         yield
     except Exception as error:  # what fetches in pieces says it in words of its own
         said = os.strerror(errno.ENOSPC) in str(error)
         if not said and getattr(error, "errno", None) != errno.ENOSPC:
             raise
-        raise ModelError("disk_full", free=memory.disk_free(cache) / 1e9, **facts) from error
+        raise refusal() from error
 
 
 def _look(repository: str, patterns: tuple[str, ...]) -> list[DryRunFileInfo]:

@@ -250,17 +250,25 @@ def _enough_memory(
     """Around the reading of weights: refuses what can never fit, which Linux would end the process
     for, and says what it takes where memory runs out all the same. Raises ModelError."""
     precision = SHORT_NAMES[dtype] if kind == "none" else kind
-    facts = {"source": source, "needed": needed / 1e9, "precision": precision}
+
+    def refusal(free: int) -> ModelError:
+        return ModelError(
+            "out_of_memory_weights",
+            source=source,
+            needed=needed / 1e9,
+            free=free / 1e9,
+            precision=precision,
+        )
+
     most = memory.everywhere(memory.most_bytes) if spread else memory.most_bytes(place)
     if needed > most:
-        raise ModelError("out_of_memory_weights", free=most / 1e9, **facts)
+        raise refusal(most)
     try:
         yield
     except Exception as error:
         if not any(memory.ran_out(each) for each in chain(error)):
             raise
-        free = memory.free_bytes(place) / 1e9
-        raise ModelError("out_of_memory_weights", free=free, **facts) from error
+        raise refusal(memory.free_bytes(place)) from error
 
 
 def answers_about_images(config: transformers.PreTrainedConfig) -> bool:

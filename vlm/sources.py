@@ -7,6 +7,7 @@ from pathlib import Path
 
 import huggingface_hub.errors as hub_errors
 from huggingface_hub import (
+    constants,
     get_hf_file_metadata,
     hf_hub_url,
     list_repo_files,
@@ -97,3 +98,8 @@ def _check_hub(source: str) -> None:
 def _no_such(source: str) -> ModelError:
     known = ", ".join(each.name for each in families.catalogue() if "/" not in each.name)
     return ModelError("no_such_checkpoint", source=source, known=known)
+
+
+def page_of(part: str) -> str | None:
+    """The address of a hub repository's page; None for what is no name of one."""
+    return f"{constants.ENDPOINT}/{part}" if families.common.is_hub_id(part) else None
