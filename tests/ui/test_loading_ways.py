@@ -70,7 +70,10 @@ FILES = (
 def test_what_no_other_try_mends_leads_to_the_name_that_was_meant(error: ModelError) -> None:
     assert offered(error, "qwen/qwen3-vl-4b-instruct-gguf") == [(LARGEST, "none")]
     assert offered(error, "pokcet") == [("pocket", "none")]
-    assert offered(error) == [(LARGEST, "none")]  # nothing is like it: the largest that fits
+    assert offered(error, "pokcet", here="pocket") == [("pocket", "none")]
+    assert offered(error) == [(KEPT, "none")]  # nothing is like it: the largest that is here
+    drawn = ways_on(error, Settings(model=WANTED), ROWS[-1:], "", "en")
+    assert "Load Qwen3-VL 4B instead (≈ 8.9 GB to download)" in drawn
     assert AGAIN not in offered(error)
 
 

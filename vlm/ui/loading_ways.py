@@ -10,6 +10,7 @@ from typing import Any
 from vlm.errors import VLMError
 from vlm.families import common
 from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, closest, largest_that_fits
+from vlm.report import byte_words
 from vlm.settings import Settings
 from vlm.sources import page_of
 from vlm.strings import say
@@ -55,8 +56,11 @@ def ways_on(
         return _fewer_bits(model, tried, language) + _instead([largest_that_fits(others)], language)
     if key == "already_quantised":
         return _load(say("way.load_as_stored", language), model, "auto")
+    at_hand = [row for row in fitting if row.here]
     if key in (*WRONG_NAMES, *WRONG_FILES):
-        return _instead(closest(model, others) or [largest_that_fits(others)], language)
+        like = closest(model, [row for row in rows if row.checkpoint.name != model])
+        last = largest_that_fits(at_hand) or largest_that_fits(others)
+        return _instead(like or [last], language)
     again = _load(say("way.try_again", language), model, settings.quantization)
     if key not in ELSEWHERE:
         return again
@@ -65,7 +69,6 @@ def ways_on(
         small = [row for row in fitting if row.here or row.disk_bytes < free]
         return again + _instead([largest_that_fits(small)], language)
     pages = "".join(_page(part, language) for part in common.parts(model)) if key != _LOST else ""
-    at_hand = [row for row in fitting if row.here]
     return pages + again + _instead([largest_that_fits(at_hand)], language)
 
 
@@ -82,14 +85,17 @@ def _fewer_bits(model: str, tried: str, language: str) -> str:
 def _instead(rows: Sequence[Row | None], language: str) -> str:
     """Buttons for other models of the list."""
     return "".join(
-        _load(
-            say("way.load_smaller", language, name=row.checkpoint.title),
-            row.checkpoint.name,
-            row.verdict.quantization,
-        )
+        _load(_other(row, language), row.checkpoint.name, row.verdict.quantization)
         for row in rows
         if row is not None
     )
+
+
+def _other(row: Row, language: str) -> str:
+    """What a button for another model says; with what would be fetched."""
+    key = "way.load_smaller" if row.here else "way.fetch_smaller"
+    size = byte_words(row.disk_bytes)
+    return say(key, language, name=row.checkpoint.title, size=size)
 
 
 def _load(words: str, model: str, quantization: str) -> str:

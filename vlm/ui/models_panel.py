@@ -226,7 +226,8 @@ class ModelsPanel:
             yield {parts.progress: models_view.loading(loading, name, seconds, language), **buttons}
         yield {
             **self.at_rest("", precision, dtype, language),
-            parts.picker: gr.update(value=self.slot.settings.model),
+            # a name that did not come stays there, to be corrected
+            parts.picker: gr.update(value=(loading if loading.error else self.slot).settings.model),
             parts.notice: self._ended(loading, name, precision, dtype, language),
             self.context.model_status: frame.model_words(self.context, language),
         }

@@ -128,6 +128,10 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "way.load_four_bits": ("Load it in 4 bit", "改用 4 位加载"),
     "way.load_eight_bits": ("Load it in 8 bit", "改用 8 位加载"),
     "way.load_smaller": ("Load {name} instead", "改为加载 {name}"),
+    "way.fetch_smaller": (
+        "Load {name} instead (≈ {size} to download)",
+        "改为加载 {name}（约需下载 {size}）",
+    ),
     "way.load_as_stored": ("Load it as it is", "按原样加载"),
     "way.hub_page": ("Open the page of {name}", "打开 {name} 的页面"),
     "way.try_again": ("Try again", "重试"),
