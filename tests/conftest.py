@@ -3,9 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from .support.hub import Hub
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
 
@@ -44,6 +48,16 @@ def _number_type_stays() -> Iterator[None]:
         assert left is torch.float32
 
 
+@pytest.fixture(autouse=True)
+def _nothing_was_measured(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither are a person's own measurements seen, nor any left behind."""
+    folder = tmp_path_factory.getbasetemp() / "measured"
+    monkeypatch.setattr("vlm.measured.place", lambda: folder / f"{id(monkeypatch)}.json")
+    (folder / f"{id(monkeypatch)}.json").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Folders of tiny random checkpoints by the name of their architecture. Copy to change one."""
@@ -53,3 +67,29 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     for name, build in BUILDERS.items():
         build(folders[name])
     return folders
+
+
+@pytest.fixture
+def hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: Mapping[str, Path]
+) -> "Iterator[Hub]":
+    """A hub on this machine that has a tiny checkpoint under `ID`, and an empty cache."""
+    from huggingface_hub import constants, file_download, hf_api
+
+    from .support.hub import ID, serve
+
+    with serve() as running:
+        monkeypatch.setattr(constants, "ENDPOINT", running.address)
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            running.address + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        monkeypatch.setattr(hf_api.api, "endpoint", running.address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)
+        monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: False)
+        running.add(ID, checkpoints["llava"])
+        yield running

@@ -1,42 +1,20 @@
 """Files of a hub, from a hub on this machine: one figure, taken up again, refused in sentences."""
 
+import errno
+import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from huggingface_hub import constants, file_download, hf_api
 
-from vlm import memory
+from vlm import download, memory
 from vlm.errors import ModelError
+from vlm.families import common
 from vlm.loading import load
 from vlm.progress import LoadProgress, Watch
 
-from .support.hub import Hub, serve
-
-ID = "owner/model"
-
-
-@pytest.fixture
-def hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: dict[str, Path]
-) -> Iterator[Hub]:
-    cache = tmp_path / "cache"
-    with serve() as running:
-        monkeypatch.setattr(constants, "ENDPOINT", running.address)
-        monkeypatch.setattr(
-            constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            running.address + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-        monkeypatch.setattr(hf_api.api, "endpoint", running.address)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)
-        monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
-        monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: False)
-        running.add(ID, checkpoints["llava"])
-        yield running
+from .support.hub import ID, Hub
 
 
 def fetched(hub: Hub, **settings: object) -> list[LoadProgress]:
@@ -92,13 +70,16 @@ def refusal() -> ModelError:
 def test_a_licence_to_accept(hub: Hub) -> None:
     hub.gated.add(ID)
     error = refusal()
-    assert error.key == "hub_refused"
+    assert error.key == "hub_gated"
     assert ID in str(error)
+    assert "licence" in str(error)
 
 
 def test_no_such_repository(hub: Hub) -> None:
     hub.files.clear()
-    assert refusal().key == "hub_refused"
+    error = refusal()
+    assert error.key == "hub_missing"
+    assert "has no model owner/model" in str(error)
 
 
 def test_a_file_that_has_vanished(hub: Hub) -> None:
@@ -127,3 +108,74 @@ def test_a_cancel_leaves_nothing_half_fetched(hub: Hub, tmp_path: Path) -> None:
     assert caught.value.key == "loading_cancelled"
     assert blobs(tmp_path / "cache") == []
     assert fetched(hub)[-1].current > 0  # and it can be fetched afterwards
+
+
+def test_one_figure_over_all_parts_of_a_source(hub: Hub, checkpoints: dict[str, Path]) -> None:
+    hub.add("owner/other", checkpoints["qwen2_5_vl"])
+    told: list[LoadProgress] = []
+    download.fetch(f"{ID}+owner/other", Watch(told.append))
+    sizes = [len(data) for name in (ID, "owner/other") for data in hub.files[name].values()]
+    assert {each.total for each in told} == {sum(sizes)}
+    counts = [each.current for each in told]
+    assert counts == sorted(counts)
+    assert counts[-1] == sum(sizes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("IO: No space left on device")],
+)
+def test_a_disk_that_fills_meanwhile(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """By Python's own words, and by those of a library that writes files itself."""
+
+    def fail(*_: object, dry_run: bool = False, **settings: object) -> object:
+        if dry_run:
+            return own(*_, dry_run=True, **settings)
+        raise error
+
+    own = download.snapshot_download
+    monkeypatch.setattr(download, "snapshot_download", fail)
+    refused = refusal()
+    assert refused.key == "disk_full"
+    assert refused.facts["needed"] == pytest.approx(0.00088, rel=0.1)
+
+
+def test_gguf_on_the_hub_is_refused_with_a_sentence(hub: Hub) -> None:
+    """Alone, or beside the configuration of the model that it was made from."""
+    config = hub.files[ID]["config.json"]
+    hub.files[ID] = {"model.Q4_K_M.gguf": b"GGUF", "README.md": b"hello"}
+    assert refusal().key == "gguf_not_taken"
+    hub.files[ID]["config.json"] = config
+    assert refusal().key == "gguf_not_taken"
+    assert not hub.fetched("model.Q4_K_M.gguf")
+
+
+def test_a_repository_of_something_else(hub: Hub) -> None:
+    hub.files[ID] = {"notes.txt": b"hello"}
+    error = refusal()
+    assert (error.key, error.facts["found"]) == ("no_config", "notes.txt")
+
+
+def test_a_connection_that_breaks_for_good(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **settings: object) -> None:
+        raise httpx.ConnectError("gone")
+
+    monkeypatch.setattr(download, "_look", fail)
+    assert refusal().key == "hub_unreachable"
+
+
+def test_what_the_cache_holds_is_known(hub: Hub) -> None:
+    assert common.kept_folder(ID) is None
+    common.fetch_config(ID)
+    assert common.kept_folder(ID) is None  # the configuration alone is not enough
+    fetched(hub)
+    folder = common.kept_folder(ID)
+    assert folder is not None
+    assert (folder / "model.safetensors").is_file()
+    shards = {"weight_map": {"a": "model-2.safetensors"}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(shards))
+    assert common.kept_folder(ID) == folder  # of another kind than is read
+    (folder / "model.safetensors.index.json").write_text(json.dumps(shards))
+    assert common.kept_folder(ID) is None

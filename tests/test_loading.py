@@ -61,6 +61,17 @@ def test_a_hub_id_without_a_network(monkeypatch):
     assert refusal("owner/some-model") == "hub_unreachable"
 
 
+def test_parts_of_the_hub_without_a_network(folder):
+    """It is the network that is missing, not a form of the name."""
+    with pytest.raises(ModelError) as caught:
+        load(f"{folder}+owner/tower", quantization="none")
+    assert (caught.value.key, caught.value.facts["source"]) == ("hub_unreachable", "owner/tower")
+
+
+def test_parts_that_do_not_belong_together(folder):
+    assert refusal(f"{folder}+{folder}") == "no_such_checkpoint"
+
+
 def test_pickled_code_is_never_run(folder, tmp_path):
     class Payload:
         def __reduce__(self):

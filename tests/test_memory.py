@@ -1,5 +1,7 @@
 """What the machine has, what counts as running out, and that memory goes back."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 import torch
@@ -15,6 +17,44 @@ def test_bytes_of_this_machine() -> None:
     assert memory.free_bytes(CPU) > 0
     now = psutil.Process().memory_info().rss
     assert 0.9 * now < memory.peak_bytes(CPU) < 1000 * now  # bytes, not kilobytes or pages
+
+
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this machine says what a container may take; empty, so nothing limits it."""
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    (tmp_path / "memory").mkdir()
+    return tmp_path
+
+
+CONTAINERS = {
+    "version 2": (memory.CONTAINER_FILES[0], "inactive_file 100\nactive_file 7\n"),
+    "version 1": (memory.CONTAINER_FILES[1], "inactive_file 1\ntotal_inactive_file 100\n"),
+}
+
+
+@pytest.mark.parametrize("version", CONTAINERS)
+def test_a_container_has_what_it_may_take(container: Path, version: str) -> None:
+    free, total = memory.free_bytes(CPU), memory.total_bytes(CPU)
+    assert total == psutil.virtual_memory().total
+    (limit, used, details), counts = CONTAINERS[version]
+    (container / details).write_text(counts)
+    (container / limit).write_text("5000\n")
+    (container / used).write_text("1100\n")
+    assert (memory.free_bytes(CPU), memory.total_bytes(CPU)) == (4000, 5000)
+    assert memory.most_bytes(CPU) in (4000, 5000)  # the second on macOS
+    (container / used).write_text("9000\n")
+    assert memory.free_bytes(CPU) == 0
+    for none in ("max", str(2**63 - 4096)):
+        (container / limit).write_text(none)
+        assert memory.total_bytes(CPU) == total
+        assert memory.free_bytes(CPU) > free / 2
+
+
+def test_a_device_map_has_all_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    sizes = {"cuda:0": 3, "cuda:1": 4, "cpu": 50}
+    assert memory.everywhere(lambda device: sizes[str(device)]) == 57
 
 
 def test_what_counts_as_running_out() -> None:

@@ -9,11 +9,14 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from vlm import memory
+from vlm import quantization as bits
 from vlm.engine import Engine
 from vlm.errors import ModelError
 from vlm.loading import load
 from vlm.opening import open_engine
 from vlm.progress import LoadProgress, Watch
+from vlm.saving import quantize
 from vlm.settings import Settings
 
 
@@ -86,6 +89,39 @@ def test_what_was_loaded_goes_when_memory_ran_out(
     assert "in bf16 its weights alone need" in str(caught.value)
     assert [each() for each in seen if each() is not None] == []
     assert load(folder, quantization="none", device="cpu").model is not None
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_what_can_never_fit_is_refused_before_a_tensor_is_read(
+    folder: str, quantization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux would end the process in the midst of it."""
+    told: list[LoadProgress] = []
+    monkeypatch.setattr(memory, "most_bytes", lambda device: 100_000)
+    with pytest.raises(ModelError, match="its weights alone need") as caught:
+        load(folder, quantization=quantization, device="cpu", watch=Watch(told.append))
+    assert caught.value.key == "out_of_memory_weights"
+    facts = caught.value.facts
+    assert facts["precision"] == {"none": "bf16", "nf4": "nf4"}[quantization]
+    assert (facts["free"], facts["needed"] > 0.0001) == (0.0001, True)
+    assert {each.stage for each in told} == {"open"}
+
+
+def test_files_that_are_quantised_can_be_too_large_too(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = quantize(folder, tmp_path / "small", "nf4", device="cpu")
+    monkeypatch.setattr(memory, "most_bytes", lambda device: 100_000)
+    with pytest.raises(ModelError, match="in nf4 its weights alone need") as caught:
+        load(str(small), device="cpu")
+    assert caught.value.facts["needed"] == bits.stored_bytes(str(small)) / 1e9
+
+
+def test_with_a_device_map_all_devices_count(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 100_000)
+    monkeypatch.setattr(memory, "most_bytes", lambda device: 100_000)
+    monkeypatch.setattr(memory, "everywhere", lambda measure: 10**6 + measure(torch.device("cpu")))
+    assert load(folder, device="cpu", device_map="sequential").quantization == "none"
 
 
 def test_two_threads_have_a_watch_each(folder: str) -> None:

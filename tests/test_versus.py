@@ -199,11 +199,11 @@ def test_what_happens_meanwhile_is_told(slot, opening):
 
 
 def test_a_model_that_does_not_load_leaves_the_other_answer(slot, opening):
-    opening.failures["beta"] = ModelError("hub_refused", source="beta")
+    opening.failures["beta"] = ModelError("hub_gated", source="beta")
     comparison = run(slot, Side(), Side(model="beta"))
     assert states(comparison) == ["done", "failed"]
     assert comparison.frames[0].answer == "I am alpha."
-    assert comparison.frames[1].error.key == "hub_refused"
+    assert comparison.frames[1].error.key == "hub_gated"
     assert slot.settings == A
     assert slot.state == "ready"
 
@@ -215,7 +215,7 @@ def test_a_bug_while_loading_is_told_too(slot, opening):
 
 
 def test_a_side_that_fails_does_not_keep_the_other_from_answering(slot, opening):
-    opening.failures["beta"] = ModelError("hub_refused", source="beta")
+    opening.failures["beta"] = ModelError("hub_gated", source="beta")
     comparison = run(slot, Side(model="beta"), Side(model="gamma"))
     assert states(comparison) == ["failed", "done"]
     assert slot.settings == A
@@ -462,7 +462,7 @@ def test_a_tie_of_two_equal_sides_counts_once(slot):
 def test_what_cannot_be_voted_on(slot, opening):
     tally = Tally()
     seen = run(slot, Side(), Side())
-    opening.failures["beta"] = ModelError("hub_refused", source="beta")
+    opening.failures["beta"] = ModelError("hub_gated", source="beta")
     failed = run(slot, Side(), Side(model="beta"), blind=True)
     assert not failed.hidden  # there is no vote to wait for
     fresh = compare((Side(), Side()), IMAGES, "What?", blind=True)

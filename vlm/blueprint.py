@@ -28,10 +28,10 @@ from vlm.loading import (
     choose_device,
     choose_dtype,
     empty_model,
-    model_errors,
     open_checkpoint,
 )
 from vlm.messages import Image
+from vlm.model_errors import model_errors
 from vlm.processors import image_knobs
 from vlm.rehearsal import rehearse
 from vlm.sources import look_up
@@ -343,8 +343,13 @@ def read(
 
 
 def _opened(source: str, dtype: torch.dtype, family: Family | None, tokenizer: str) -> Opened:
+    """Configuration and processor; no weights are fetched of what is published."""
     if family is not None and family.inspect is not None:
         return family.inspect(source, tokenizer or None)
+    first, *_ = parts = families.common.parts(source)
+    known = [each for each in families.published() if each.name == first]
+    if known and not all(map(families.common.kept_folder, parts)):
+        return replace(known[0].open(), weights={})
     return open_checkpoint(source, dtype, family, tokenizer)
 
 

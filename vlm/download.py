@@ -4,7 +4,11 @@ In: a source and a `Watch`. Out: nothing; whoever opens the source finds its fil
 broken connection is taken up where it broke; only what a model needs is fetched, never code.
 """
 
+import errno
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +24,10 @@ from vlm.progress import Watch
 
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 """Configuration, tokenizer and processor."""
-WEIGHTS = ("*.safetensors", "*.bin", "*.pth")
+WEIGHTS = common.WEIGHT_FILES
 """The first of these kinds that a repository has is the one that is fetched."""
+GGUF = "*.gguf"
+"""Weights that are not read here."""
 
 
 def fetch(source: str, watch: Watch) -> None:
@@ -34,45 +40,70 @@ def fetch(source: str, watch: Watch) -> None:
         ModelError: the disk is too small, or it was called off; nothing half-fetched stays.
         HfHubHTTPError: the hub refuses, or a file has vanished.
     """
+    wanted: dict[str, list[str]] = {}
+    total = 0
     for part in common.parts(source):
-        if not Path(part).exists() and part.count("/") == 1 and not constants.HF_HUB_OFFLINE:
-            _fetch(part, watch)
-
-
-def _fetch(repository: str, watch: Watch) -> None:
-    try:
-        everything = _look(repository, (*SMALL_FILES, *WEIGHTS))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        if Path(part).exists() or part.count("/") != 1 or constants.HF_HUB_OFFLINE:
+            continue
+        files = _wanted(part, _look(part, (*SMALL_FILES, *WEIGHTS, GGUF)))
+        if missing := [each for each in files if each.will_download]:
+            wanted[part] = [each.filename for each in files]
+            total += sum(each.file_size or 0 for each in missing)
+    if not wanted:
         return
-    wanted = _wanted(everything)
-    missing = [each for each in wanted if each.will_download]
-    total = sum(each.file_size or 0 for each in missing)
-    if not missing:
-        return
-    cache = Path(constants.HF_HUB_CACHE)
-    if total > (free := memory.disk_free(cache)):
-        raise ModelError(
-            "disk_full", source=repository, needed=total / 1e9, free=free / 1e9, folder=cache
-        )
-    names = [each.filename for each in wanted]
-    # one file at a time: a flag that is set must not wait for seven others
-    snapshot_download(
-        repository, allow_patterns=names, max_workers=1, tqdm_class=_bar_for(watch, total)
-    )
+    bar = _bar_for(watch, total)
+    with _room_on_disk(source, total):
+        for part, names in wanted.items():
+            # one file at a time: a flag that is set must not wait for seven others
+            snapshot_download(part, allow_patterns=names, max_workers=1, tqdm_class=bar)
     watch.note("download", total, total)
 
 
+@contextmanager
+def _room_on_disk(source: str, needed: int) -> Iterator[None]:
+    """Around a download of so many bytes: says that they do not fit, before or when they do not.
+
+    Raises:
+        ModelError: the disk is too small, or others have filled it meanwhile.
+    """
+    cache = Path(constants.HF_HUB_CACHE)
+
+    def refusal() -> ModelError:
+        free = memory.disk_free(cache) / 1e9
+        return ModelError("disk_full", source=source, needed=needed / 1e9, free=free, folder=cache)
+
+    if needed > memory.disk_free(cache):
+        raise refusal()
+    try:
+        yield
+    except Exception as error:  # what fetches in pieces says it in words of its own
+        said = os.strerror(errno.ENOSPC) in str(error)
+        if not said and getattr(error, "errno", None) != errno.ENOSPC:
+            raise
+        raise refusal() from error
+
+
 def _look(repository: str, patterns: tuple[str, ...]) -> list[DryRunFileInfo]:
-    return snapshot_download(
-        repository, allow_patterns=list(patterns), dry_run=True, tqdm_class=_Silent
-    )
+    """What a repository has of these files; nothing where the hub cannot be reached."""
+    try:
+        return snapshot_download(
+            repository, allow_patterns=list(patterns), dry_run=True, tqdm_class=_Silent
+        )
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        return []
 
 
-def _wanted(files: list[DryRunFileInfo]) -> list[DryRunFileInfo]:
-    """Without weights of other kinds, and without what lies in folders of the repository."""
+def _wanted(repository: str, files: list[DryRunFileInfo]) -> list[DryRunFileInfo]:
+    """Without weights of other kinds, and without what lies in folders of the repository.
+
+    Raises:
+        ModelError: its weights are GGUF alone.
+    """
     top = [each for each in files if "/" not in each.filename]
-    kinds = [kind.removeprefix("*") for kind in WEIGHTS]
+    kinds = [kind.removeprefix("*") for kind in (*WEIGHTS, GGUF)]
     there = [kind for kind in kinds if any(each.filename.endswith(kind) for each in top)]
+    if there[:1] == kinds[-1:]:
+        raise ModelError("gguf_not_taken", source=repository)
     unused = tuple(kind for kind in kinds if kind not in there[:1])
     return [each for each in top if not each.filename.endswith(unused)]
 

@@ -24,9 +24,9 @@ from vlm.loading import (
     choose_device,
     choose_dtype,
     load,
-    model_errors,
 )
 from vlm.messages import Image, user_message
+from vlm.model_errors import model_errors
 from vlm.processors import image_knobs
 from vlm.reading import PromptReader
 from vlm.settings import Settings

@@ -6,10 +6,7 @@ initialised at random.
 """
 
 import contextlib
-import importlib.util
 import logging
-import pickle
-import re
 import threading
 import traceback
 from collections.abc import Iterator
@@ -17,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import huggingface_hub.errors as hub_errors
 import torch
 import transformers
 from transformers import (
@@ -30,8 +26,9 @@ from transformers import (
 
 from vlm import construction, download, families, memory
 from vlm import quantization as bits
-from vlm.errors import ModelError, SettingError, VLMError
+from vlm.errors import ModelError, SettingError
 from vlm.families import Family, Opened
+from vlm.model_errors import chain, model_errors
 from vlm.processors import load_processor
 from vlm.progress import Watch, watching
 from vlm.settings import CHOICES
@@ -183,7 +180,7 @@ def load(
             )
             return Loaded(model, processor, name, source, kind, family)
     except ModelError as error:
-        for each in _chain(error):  # their frames hold whatever was loaded so far
+        for each in chain(error):  # their frames hold whatever was loaded so far
             traceback.clear_frames(each.__traceback__)
         raise
     finally:
@@ -226,30 +223,52 @@ def _fill(
 ) -> tuple[PreTrainedModel, str]:
     """(the model with its weights, what they are held in: "none", "int8", "nf4", ...)."""
     stored = bits.stored_kind(opened.config)
-    skeleton = empty_model(opened.config, dtype)
+    skeleton, spread = empty_model(opened.config, dtype), isinstance(device_map, str)
     if stored is not None:
         bits.check_stored(source, stored, quantization)
-        return _read_weights(source, type(skeleton), opened, dtype, device_map, None), stored
-    if quantization == "auto":
-        quantization = bits.choose_quantization(skeleton, place, dtype)
-    intended = bits.layers_to_quantise(skeleton, quantization, place)
-    settings = bits.configuration(skeleton, quantization, dtype, place)
-    try:
+        quantization, needed = stored, bits.stored_bytes(source)
+        intended, settings = {}, None
+    else:
+        if quantization == "auto":
+            quantization = bits.choose_quantization(skeleton, place, dtype, spread=spread)
+        needed = bits.weight_bytes(skeleton, quantization, dtype, place)
+        intended = bits.layers_to_quantise(skeleton, quantization, place)
+        settings = bits.configuration(skeleton, quantization, dtype, place)
+    with _enough_memory(source, needed, quantization, dtype, place, spread):
         model = _read_weights(source, type(skeleton), opened, dtype, device_map, settings)
-    except Exception as error:
-        if not any(memory.ran_out(each) for each in _chain(error)):
-            raise
-        raise ModelError(
-            "out_of_memory_weights",
-            source=source,
-            needed=bits.weight_bytes(skeleton, quantization, dtype, place) / 1e9,
-            free=memory.free_bytes(place) / 1e9,
-            precision=SHORT_NAMES[dtype] if quantization == "none" else quantization,
-        ) from error
-    bits.check_modules(model, intended, quantization)
+    if stored is None:
+        bits.check_modules(model, intended, quantization)
     if intended:
         memory.drop_pages_between(bits.held_storages(model).items())
     return model, quantization
+
+
+@contextlib.contextmanager
+def _enough_memory(
+    source: str, needed: int, kind: str, dtype: torch.dtype, place: torch.device, spread: bool
+) -> Iterator[None]:
+    """Around the reading of weights: refuses what can never fit, which Linux would end the process
+    for, and says what it takes where memory runs out all the same. Raises ModelError."""
+    precision = SHORT_NAMES[dtype] if kind == "none" else kind
+
+    def refusal(free: int) -> ModelError:
+        return ModelError(
+            "out_of_memory_weights",
+            source=source,
+            needed=needed / 1e9,
+            free=free / 1e9,
+            precision=precision,
+        )
+
+    most = memory.everywhere(memory.most_bytes) if spread else memory.most_bytes(place)
+    if needed > most:
+        raise refusal(most)
+    try:
+        yield
+    except Exception as error:
+        if not any(memory.ran_out(each) for each in chain(error)):
+            raise
+        raise refusal(memory.free_bytes(place)) from error
 
 
 def answers_about_images(config: transformers.PreTrainedConfig) -> bool:
@@ -344,57 +363,3 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return getattr(torch, name)
     old = device.type == "cuda" and not torch.cuda.is_bf16_supported()
     return torch.float16 if old or device.type == "mps" else torch.bfloat16
-
-
-@contextlib.contextmanager
-def model_errors(source: str) -> Iterator[None]:
-    """Turns what libraries raise about a checkpoint into a sentence."""
-    try:
-        yield
-    except VLMError:
-        raise
-    except Exception as error:  # transformers has no class for what is wrong with a checkpoint
-        chain = list(_chain(error))
-        for kinds, key in CAUSES.items():
-            if any(isinstance(each, kinds) for each in chain):
-                raise ModelError(key, source=source) from error
-        if any(memory.ran_out(each) for each in chain):
-            raise ModelError("out_of_memory_loading", source=source) from error
-        if "trust_remote_code" in str(error):
-            raise ModelError("needs_own_code", source=source) from error
-        if package := next(filter(None, map(_missing_package, chain)), None):
-            raise ModelError("package_missing", source=source, package=package) from error
-        words = str(error).strip() or "-"
-        detail = f"{type(error).__name__}: {words.splitlines()[0][:200]}"
-        raise ModelError("cannot_load", source=source, detail=detail) from error
-
-
-CAUSES: dict[tuple[type[Exception], ...], str] = {
-    (pickle.UnpicklingError,): "pickled_code",
-    (hub_errors.GatedRepoError, hub_errors.RepositoryNotFoundError): "hub_refused",
-    (hub_errors.RemoteEntryNotFoundError,): "hub_file_missing",
-    (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled): "hub_unreachable",
-}
-"""What may lie behind an error of transformers, the first that fits -> what people are told."""
-
-PACKAGE_WANTED = (
-    r"requires the (\w+) library",
-    r"image processor classes: (\w+): \w+\. None of these",
-)
-"""How transformers says which package is missing, where it does not let Python say so."""
-
-
-def _missing_package(error: BaseException) -> str | None:
-    """The package whose absence an error is about."""
-    named = error.name if isinstance(error, ModuleNotFoundError) else None
-    found = (re.search(pattern, str(error)) for pattern in PACKAGE_WANTED)
-    name = named or next((each[1].lower() for each in found if each), "")
-    package = name.partition(".")[0]
-    return package if package and importlib.util.find_spec(package) is None else None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what it was raised from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -6,7 +6,7 @@ import gc
 import mmap
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -29,17 +29,70 @@ def ran_out(error: BaseException) -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a model could take on the device now, in bytes."""
+    """Memory that a model could take on the device now, in bytes; of a container, what is left."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    here = psutil.virtual_memory().available
+    limit, used = _container()
+    return min(here, max(limit - used, 0)) if limit else here
 
 
 def total_bytes(device: torch.device) -> int:
-    """All the memory there is on the device, in bytes."""
+    """All the memory there is on the device, in bytes; of a container, what it may take."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[1]
-    return psutil.virtual_memory().total
+    here = psutil.virtual_memory().total
+    limit, _ = _container()
+    return min(here, limit) if limit else here
+
+
+def most_bytes(device: torch.device) -> int:
+    """What a model could take at the very most: more ends the process, or swaps without end.
+
+    On a CPU others can make room: what can be swapped out, and on macOS, which compresses and swaps
+    by itself, everything.
+    """
+    if device.type == "cuda":
+        return free_bytes(device)
+    if sys.platform == "darwin":
+        return total_bytes(device)
+    limit, _ = _container()
+    return free_bytes(device) + (0 if limit else psutil.swap_memory().free)
+
+
+def everywhere(measure: Callable[[torch.device], int]) -> int:
+    """One of the above over all GPUs and the CPU together, as a device map may use them all."""
+    places = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return sum(map(measure, [*places, torch.device("cpu")]))
+
+
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may take: version 2 of control groups, or below `memory` 1."""
+
+CONTAINER_FILES = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+
+
+def _container() -> tuple[int, int]:
+    """(bytes that this container may take, bytes that it holds); (0, 0) where nothing limits it.
+
+    Pages of files that were not used lately do not count as held: they go when others need room.
+    """
+    for limit, used, details in CONTAINER_FILES:
+        try:
+            most = (CONTAINER / limit).read_text().strip()
+            if not most.isdecimal() or int(most) >= psutil.virtual_memory().total:  # "max", or 2⁶³
+                continue
+            lines = (CONTAINER / details).read_text().splitlines()
+            held = int((CONTAINER / used).read_text())
+        except OSError:
+            continue
+        counts = dict(line.split() for line in lines)
+        files = int(counts.get("total_inactive_file", counts.get("inactive_file", 0)))
+        return int(most), max(held - files, 0)
+    return 0, 0
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -5,15 +5,17 @@ In: settings, what is told how far it is, what calls it off. Out: an `Engine`.
 
 import threading
 
-from vlm import memory
+from vlm import families, memory
 from vlm.backend import Report
 from vlm.blueprint import read
 from vlm.engine import Engine
 from vlm.errors import ModelError
-from vlm.loading import fetch, model_errors
+from vlm.loading import fetch
+from vlm.model_errors import model_errors
 from vlm.progress import Watch, watching
+from vlm.quantization import check_stored
 from vlm.settings import Settings
-from vlm.sources import look_up
+from vlm.sources import check_source, look_up
 from vlm.workload import Workload
 
 
@@ -30,7 +32,7 @@ def open_backend(settings: Settings, report: Report, cancel: threading.Event) ->
 
 
 def prepare_backend(settings: Settings, report: Report, cancel: threading.Event) -> None:
-    """Finds a model, fetches its files, and refuses one that this machine can never hold.
+    """Finds a model, refuses one that this machine can never hold, then fetches its files.
 
     Raises:
         ModelError: it is not there, cannot be fetched or read, or its weights are larger than all
@@ -39,18 +41,33 @@ def prepare_backend(settings: Settings, report: Report, cancel: threading.Event)
     """
     _, source = look_up(settings.model)
     with model_errors(source), watching(_watch(report, cancel)) as watch:
-        fetch(source, watch)
-        blueprint = read(
-            settings.model,
-            device=settings.device,
-            dtype=settings.dtype,
-            tokenizer=settings.tokenizer,
-        )
+        watch.note("open")
+        family = families.find(source)
+        if family is None:
+            check_source(source)
+        whole = family is not None and family.inspect is None  # known only from its weights
+        if whole:
+            fetch(source, watch)
+        _check(settings)
+        if not whole:
+            fetch(source, watch)
         watch.check()
+
+
+def _check(settings: Settings) -> None:
+    """Raises ModelError where a model is larger than all the memory there is, or is quantised in
+    another way than is wanted or can be read here."""
+    names = ("device", "dtype", "tokenizer")
+    blueprint = read(settings.model, **{name: getattr(settings, name) for name in names})
     precisions = blueprint.precisions
+    if blueprint.quantization != "none":
+        check_stored(blueprint.source, blueprint.quantization, settings.quantization)
     wanted = settings.quantization if settings.quantization in precisions else precisions[-1]
     needed = blueprint.estimate(wanted, Workload(images=0)).weights
-    there = memory.total_bytes(blueprint.device)
+    spread = bool(settings.device_map)
+    there = (
+        memory.everywhere(memory.total_bytes) if spread else memory.total_bytes(blueprint.device)
+    )
     if needed > there:
         raise ModelError("too_big", name=blueprint.name, needed=needed / 1e9, there=there / 1e9)
 

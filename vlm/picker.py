@@ -5,12 +5,14 @@ machine is read; of what lies elsewhere only the catalogue's figures are known, 
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm import families
+from vlm import families, measured
 from vlm.families import Checkpoint, common
 from vlm.workload import Workload
 
@@ -36,14 +38,17 @@ class Row:
     Attributes:
         checkpoint: facts of the catalogue.
         disk_bytes: of its files: here, or as large as its parameters in 16 bits.
-        here: whether the files are on this machine.
+        here: whether the files are on this machine: in a folder, or in the hub's cache.
         verdict: in the precision that was asked for.
+        agreement: "int8", "nf4" or "fp4" -> share of tokens that stay the same, where it was
+            measured: on this machine, or by whoever wrote the catalogue.
     """
 
     checkpoint: Checkpoint
     disk_bytes: int
     here: bool
     verdict: "Verdict"
+    agreement: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +59,13 @@ class Checked:
         verdicts: of every precision.
         advice: the largest setting that fits, if any.
         wanted: what was asked for, as far as the model takes it.
+        agreement: as of a `Row`.
     """
 
     verdicts: "list[Verdict]"
     advice: "Advice | None"
     wanted: "Workload"
+    agreement: Mapping[str, float]
 
 
 class Picker:
@@ -99,28 +106,29 @@ class Picker:
         return [self._row(each, quantization, dtype, freed) for each in families.catalogue()]
 
     def _row(self, checkpoint: Checkpoint, quantization: str, dtype: str, freed: int) -> Row:
-        folders = [Path(part) for part in common.parts(checkpoint.source)]
-        here = all(folder.exists() for folder in folders)
-        if here:
-            verdicts = self._judged(checkpoint.source, dtype, freed)
-            size = sum(_bytes_below(folder) for folder in folders)
-        else:
-            verdicts = self._roughly(checkpoint, dtype, freed)
-            size = int(checkpoint.parameters * 2e6)
+        source = checkpoint.source
+        kept = [common.kept_folder(part) for part in common.parts(source)]
+        folders = [folder for folder in kept if folder is not None]
+        here = len(folders) == len(kept)
+        # To read what only the hub's cache holds takes seconds: it is asked for by `check`.
+        read = Path(source).exists() or (source, dtype, "") in self._blueprints
+        judged = self._judged if read else self._roughly
+        size = sum(map(_bytes_below, folders)) if here else int(checkpoint.parameters * 2e6)
         return Row(
             checkpoint=checkpoint,
             disk_bytes=size,
             here=here,
-            verdict=_chosen(verdicts, quantization),
+            verdict=_chosen(judged(checkpoint, dtype, freed), quantization),
+            agreement={**checkpoint.agreement, **measured.agreement(source)},
         )
 
-    def _judged(self, source: str, dtype: str, freed: int) -> "list[Verdict]":
+    def _judged(self, checkpoint: Checkpoint, dtype: str, freed: int) -> "list[Verdict]":
         """Without advice, which tries many settings where nothing fits, and takes seconds."""
         from vlm import memory
         from vlm.blueprint import Workload
         from vlm.estimate import judge
 
-        blueprint = self.blueprint(source, dtype)
+        blueprint = self.blueprint(checkpoint.source, dtype)
         return judge(blueprint, Workload(), memory.free_bytes(blueprint.device) + freed)
 
     def check(self, source: str, dtype: str, freed: int) -> Checked:
@@ -132,19 +140,22 @@ class Picker:
         from vlm import memory
         from vlm.estimate import advise, judge
 
-        blueprint = self.blueprint(source, dtype)
+        blueprint, known = self.blueprint(source, dtype), families.look_up(source)
+        published = known.agreement if known else {}
         free, workload = memory.free_bytes(blueprint.device) + freed, Workload()
         return Checked(
             verdicts=judge(blueprint, workload, free),
             advice=advise(blueprint, workload, free),
             wanted=blueprint.fitted(workload),
+            agreement={**published, **measured.agreement(blueprint.source)},
         )
 
     def blueprint(self, source: str, dtype: str, tokenizer: str = "") -> "Blueprint":
         """A checkpoint without its weights, read once. Raises ModelError."""
         from vlm.blueprint import read
 
-        key = (source, dtype, tokenizer)
+        known = families.look_up(source)
+        key = (known.source if known else source, dtype, tokenizer)
         if key not in self._blueprints:
             self._blueprints[key] = read(
                 source, device=self._settings.device, dtype=dtype, tokenizer=tokenizer
@@ -177,6 +188,21 @@ def largest_that_fits(rows: Sequence[Row], below: float = math.inf) -> Row | Non
     fitting = [row for row in rows if row.verdict.kind == "fits"]
     fewer = [row for row in fitting if row.checkpoint.parameters < below]
     return max(fewer, key=lambda row: row.checkpoint.parameters, default=None)
+
+
+def closest(name: str, rows: Sequence[Row], count: int = 2) -> list[Row]:
+    """The rows of the list whose names look most like one that was typed; the best first."""
+    titles: dict[str, Row] = {}
+    for row in rows:
+        for each in (row.checkpoint.name, row.checkpoint.title):
+            titles[_plain(each)] = row
+    found = [titles[each] for each in get_close_matches(_plain(name), titles, 2 * count, 0.7)]
+    return list({row.checkpoint.name: row for row in found}.values())[:count]
+
+
+def _plain(name: str) -> str:
+    """A name without its owner, capitals and signs between words."""
+    return re.sub(r"[\W_]+", "", name.rpartition("/")[2].lower())
 
 
 def _bytes_below(path: Path) -> int:

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import get_safetensors_metadata
+from huggingface_hub.errors import NotASafetensorsRepoError
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
 
 from vlm import memory
 from vlm.errors import ModelError
+from vlm.families import common
 
 CPU_BLOCK = (32, 64)
 """bitsandbytes lays 4-bit weights out in such blocks on CPUs with AVX512-BF16; others crash it."""
@@ -274,11 +276,14 @@ def weight_bytes(
 def stored_bytes(source: str) -> int:
     """Bytes of all tensors in the safetensors files of a folder or hub id; headers alone are read.
 
-    0 where it has none.
+    0 where it has none. Of a hub id that is not on this machine the hub sends the headers.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        headers = get_safetensors_metadata(source).files_metadata.values()
+    folder = common.kept_folder(source)
+    if folder is None:
+        try:
+            headers = get_safetensors_metadata(source).files_metadata.values()
+        except NotASafetensorsRepoError:
+            return 0
         return sum(
             each.data_offsets[1] - each.data_offsets[0]
             for header in headers
@@ -322,10 +327,21 @@ def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 
 def choose_quantization(
-    model: PreTrainedModel, device: torch.device, dtype: torch.dtype = torch.bfloat16
+    model: PreTrainedModel,
+    device: torch.device,
+    dtype: torch.dtype = torch.bfloat16,
+    *,
+    spread: bool = False,
 ) -> str:
-    """ "none" where the weights fit into free memory, else "int8", else "nf4"."""
-    free = memory.free_bytes(device)
+    """ "none" where the weights fit into free memory, else "int8", else "nf4".
+
+    Args:
+        model: may be on the meta device.
+        device: where the weights will be.
+        dtype: of what is not quantised.
+        spread: whether a device map may put them on other devices too.
+    """
+    free = memory.everywhere(memory.free_bytes) if spread else memory.free_bytes(device)
     for quantization in ("none", "int8"):
         if weight_bytes(model, quantization, dtype, device) * memory.HEADROOM < free:
             return quantization

@@ -3,16 +3,20 @@
 In: what was typed. Out: where it lies, or a sentence where nothing that could be loaded is there.
 """
 
-import json
 from pathlib import Path
 
 import huggingface_hub.errors as hub_errors
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_url,
+    list_repo_files,
+    try_to_load_from_cache,
+)
 
 from vlm import families
 from vlm.errors import ModelError
-
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
+from vlm.families.common import WEIGHT_FILES
 
 
 def look_up(source: str) -> tuple[str, str]:
@@ -40,7 +44,7 @@ def check_source(source: str) -> None:
     """
     path = Path(source)
     if not path.exists():
-        _check_hub(source)
+        _check_parts(source)
         return
     if path.suffix == ".gguf":
         raise ModelError("gguf_not_taken", source=source)
@@ -53,10 +57,18 @@ def check_source(source: str) -> None:
         raise ModelError("no_config", source=source, found=", ".join(found[:8]) or "-")
     if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
         raise ModelError("no_weights", source=source, found=", ".join(found[:8]))
-    for index in path.glob("*.index.json"):
-        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
-        if absent := sorted(set(shards) - set(found)):
-            raise ModelError("file_missing", file=absent[0], index=index.name)
+    if (absent := families.common.absent_shard(path)) is not None:
+        raise ModelError("file_missing", file=absent[1], index=absent[0])
+
+
+def _check_parts(source: str) -> None:
+    """Says which part of a source is not there. Raises ModelError."""
+    parts = families.common.parts(source)
+    for part in parts:
+        if not Path(part).exists():
+            _check_hub(part)
+    if len(parts) > 1:  # all are there, but no family takes them together
+        raise _no_such(source)
 
 
 def _check_hub(source: str) -> None:
@@ -67,13 +79,27 @@ def _check_hub(source: str) -> None:
             raise hub_errors.HFValidationError
         cached = try_to_load_from_cache(source, "config.json")
     except hub_errors.HFValidationError as error:
-        known = ", ".join(each.name for each in families.catalogue() if "/" not in each.name)
-        raise ModelError("no_such_checkpoint", source=source, known=known) from error
+        raise _no_such(source) from error
     if isinstance(cached, str):
         return
     try:
         get_hf_file_metadata(hf_hub_url(source, "config.json"))
+    except hub_errors.RemoteEntryNotFoundError as error:
+        found = sorted(list_repo_files(source))
+        if any(name.endswith(".gguf") for name in found):
+            raise ModelError("gguf_not_taken", source=source) from error
+        raise ModelError("no_config", source=source, found=", ".join(found[:8])) from error
     except hub_errors.HfHubHTTPError:
         raise  # the hub did answer
     except Exception as error:
         raise ModelError("hub_unreachable", source=source) from error
+
+
+def _no_such(source: str) -> ModelError:
+    known = ", ".join(each.name for each in families.catalogue() if "/" not in each.name)
+    return ModelError("no_such_checkpoint", source=source, known=known)
+
+
+def page_of(part: str) -> str | None:
+    """The address of a hub repository's page; None for what is no name of one."""
+    return f"{constants.ENDPOINT}/{part}" if families.common.is_hub_id(part) else None

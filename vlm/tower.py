@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from vlm.errors import ModelError, RequestError
-from vlm.loading import SHORT_NAMES, model_errors
+from vlm.loading import SHORT_NAMES
 from vlm.messages import Image
+from vlm.model_errors import model_errors
 from vlm.processors import load_image_processor
 from vlm.sources import check_source
 from vlm.unfilled import Report, check_filled, unfilled

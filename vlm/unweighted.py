@@ -18,8 +18,9 @@ from vlm.blueprint import PRECISIONS, Blueprint, read
 from vlm.families import Published
 from vlm.inspection import Inspection
 from vlm.inspector import Subject, look
-from vlm.loading import choose_dtype, model_errors
+from vlm.loading import choose_dtype
 from vlm.messages import Image, Message
+from vlm.model_errors import model_errors
 from vlm.quantization import weight_bytes
 from vlm.reading import PromptReader
 from vlm.rehearsal import rehearse

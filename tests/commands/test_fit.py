@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vlm import memory, precision
+from vlm import measured, memory, precision
 from vlm.blueprint import Workload, read
 from vlm.commands import fit_check
 
@@ -93,3 +93,14 @@ def test_precisions_that_are_none(run, folder, between):
     ran = run("compare-precision", folder, "--between", *between)
     assert ran.status == 1
     assert "none int8 nf4 fp4" in ran.err
+
+
+def test_compare_precision_keeps_what_the_list_of_models_says(run, folder, monkeypatch):
+    monkeypatch.setattr(precision, "TOKENS", 4)
+    monkeypatch.setattr(precision, "QUESTIONS", ("What?",))
+    assert run("compare-precision", folder, "--device", "cpu").status == 0
+    known = measured.agreement(folder)
+    assert known.keys() == {"nf4"}
+    assert 0 <= known["nf4"] <= 1
+    run("compare-precision", folder, "--between", "int8", "fp4", "--device", "cpu")
+    assert measured.agreement(folder) == known  # not held against 16 bits

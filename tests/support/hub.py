@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ID = "owner/model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -100,10 +101,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.refuse(404, "EntryNotFound", "Entry not found")
             return
         headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": COMMIT}
-        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
-        headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        span = self.headers.get("Range", "bytes=0-").removeprefix("bytes=")
+        start, last = span.split("-")
+        piece = data[int(start) : int(last) + 1 if last else None]
+        headers["Content-Range"] = f"bytes {start}-{int(start) + len(piece) - 1}/{len(data)}"
         stop = self.hub.break_after.pop(name, None) if body else None
-        self.send(206 if start else 200, data[start:], headers, body, stop)
+        self.send(200 if span == "0-" else 206, piece, headers, body, stop)
 
     def send(
         self,

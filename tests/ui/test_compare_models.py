@@ -218,7 +218,7 @@ def test_where_there_is_one_backend_nobody_is_asked_for_it(versus):
 
 
 def test_a_model_that_does_not_load_leaves_the_other_answer(versus, opening):
-    opening.failures[BETA] = ModelError("hub_refused", source=BETA)
+    opening.failures[BETA] = ModelError("hub_gated", source=BETA)
     tab = versus()
     choose(tab, "b", BETA)
     run_to_the_end(tab, "One side could not answer")
@@ -329,7 +329,7 @@ def test_blind_until_the_vote_and_a_tally(versus, opening):
 
 
 def test_a_blind_comparison_that_fails_has_nothing_to_vote_on(versus, opening):
-    opening.failures[BETA] = ModelError("hub_refused", source=BETA)
+    opening.failures[BETA] = ModelError("hub_gated", source=BETA)
     tab = versus()
     choose(tab, "b", BETA)
     tab.find("#versus-blind input").check()

@@ -159,7 +159,7 @@ def test_in_place_of_too_large_a_model_the_largest_that_fits_can_be_loaded(
     expect(card).to_contain_text("pocket is still loaded")
     expect(card.get_by_role("button", name="Load it in")).to_have_count(2)  # of what auto came to
     instead = card.get_by_role("button", name="instead")
-    title = instead.inner_text().removeprefix("Load ").removesuffix(" instead")
+    title = instead.inner_text().removeprefix("Load ").partition(" instead")[0]
     converse_here(tab, "I am pocket.")
     go_to(tab)
     instead.click()
@@ -181,14 +181,41 @@ def converse_here(tab: Tab, answer: str) -> None:
 
 
 def test_what_cannot_be_loaded_says_why_and_can_be_tried_again(serve_models, open_tab, opening):
-    opening.failures["somebody/gated", "none"] = ModelError("hub_refused", source="somebody/gated")
+    opening.failures["somebody/gated", "none"] = ModelError("hub_gated", source="somebody/gated")
     tab = open_tab(serve_models().address)
     go_to(tab)
     load(tab, "somebody/gated")
     expect(notice(tab)).to_contain_text("somebody/gated")
+    expect(notice(tab).get_by_role("link")).to_have_attribute(
+        "href", "https://huggingface.co/somebody/gated"
+    )
+    expect(tab.find("#model-picker input")).to_have_value("somebody/gated")
     del opening.failures["somebody/gated", "none"]
     notice(tab).get_by_role("button", name="Try again").click()
     expect(notice(tab)).to_contain_text("somebody/gated is loaded")
+
+
+def test_a_mistyped_name_leads_to_the_one_that_was_meant(serve_models, open_tab, opening):
+    wrong = "Qwen/Qwen3-VL-4B"
+    opening.failures[wrong, "none"] = ModelError("hub_missing", source=wrong)
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    load(tab, wrong)
+    card = notice(tab)
+    expect(card).to_contain_text(f"no model {wrong}")
+    expect(card).to_contain_text("pocket is still loaded")
+    expect(card.get_by_role("button", name="Try again")).to_have_count(0)
+    card.get_by_role("button", name="Load Qwen3-VL 4B instead").click()
+    expect(notice(tab)).to_contain_text("Qwen3-VL 4B is loaded")
+    assert opening.asked[-1][0] == "Qwen/Qwen3-VL-4B-Instruct"
+
+
+def test_figures_stand_beside_their_bars(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    line = tab.find("#models-now .parts tr").first
+    figure, bar = line.locator(".number").bounding_box(), line.locator(".filled").bounding_box()
+    assert figure["x"] + figure["width"] <= bar["x"]
 
 
 def test_another_visitors_page_hears_of_the_model_by_itself(serve_models, open_tab, opening):

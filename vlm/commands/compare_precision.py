@@ -4,8 +4,10 @@ import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
+from vlm import measured
 from vlm.errors import SettingError
 from vlm.settings import CHOICES, Parser, Settings, terminal_language
+from vlm.sources import look_up
 from vlm.strings import say
 
 KINDS = tuple(kind for kind in CHOICES["quantization"] if kind != "auto")
@@ -31,14 +33,14 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     from vlm.precision import THRESHOLD, compare
     from vlm.progress import Watch
 
-    language = terminal_language(settings)
+    language, model = terminal_language(settings), arguments.source or settings.model
     bar = Bar(language)
     found = []
     for other in others:
         try:
             found.append(
                 compare(
-                    arguments.source or settings.model,
+                    model,
                     reference,
                     other,
                     device=settings.device,
@@ -48,6 +50,8 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
             )
         finally:
             bar.end()
+        if reference == "none":  # what the list of models says of fewer bits
+            measured.note(look_up(model)[1], other, found[-1].top_1)
     if arguments.json:
         print(json.dumps([{**asdict(each), "close": each.close} for each in found]))
         return 0

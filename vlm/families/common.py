@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pth")
+"""Of several kinds in one folder the first is the one that is read."""
+
 
 def parts(source: str) -> tuple[str, ...]:
     """The folders or hub ids that a source joins; a folder whose name has a "+" stays one."""
@@ -107,6 +110,34 @@ def _cached(source: str, file: str) -> Path | None:
         return None
     found = try_to_load_from_cache(source, file)
     return Path(found) if isinstance(found, str) else None
+
+
+def kept_folder(part: str) -> Path | None:
+    """Where a part lies on this machine with all its weights: a path, or in the hub's cache."""
+    if not is_hub_id(part):
+        return Path(part) if Path(part).exists() else None
+    config = _cached(part, CONFIG)
+    if config is None or absent_shard(config.parent) is not None:
+        return None
+    there = any(any(config.parent.glob(kind)) for kind in WEIGHT_FILES)
+    return config.parent if there else None
+
+
+def absent_shard(folder: Path) -> tuple[str, str] | None:
+    """(index, file) of the first file that an index of weights names and that is not there.
+
+    Only the kind of weights that is read counts: many repositories have an index of each.
+    """
+    for kind in WEIGHT_FILES:
+        indices = sorted(folder.glob(f"{kind}.index.json"))
+        for index in indices:
+            shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+            absent = sorted(name for name in set(shards) if not (folder / name).exists())
+            if absent:
+                return index.name, absent[0]
+        if indices or any(folder.glob(kind)):
+            return None
+    return None
 
 
 # ---- training ----

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from vlm.errors import VLMError
+from vlm.errors import ModelError, VLMError
 from vlm.picker import Picker, Row
 from vlm.ui.context import Context
 
@@ -43,6 +43,8 @@ def serve(context: Context, picker: Picker) -> None:
                 yield f"{stage} {current}/{total}" if total else stage
             if loading.error is not None:
                 raise loading.error
+            if loading.cancel.is_set():
+                raise ModelError("loading_cancelled")
             yield slot.capabilities().name
         except VLMError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -15,18 +15,17 @@ import gradio as gr
 from vlm import families
 from vlm.errors import ModelError, RequestError, VLMError
 from vlm.model_slot import Loading
-from vlm.picker import FEWER_BITS, LOADING_ERRORS, Picker, Row, largest_that_fits
+from vlm.picker import Picker, Row
 from vlm.report import advice_words
 from vlm.settings import CHOICES, Settings
 from vlm.strings import error_text, say
-from vlm.ui import frame, models_api, models_view
+from vlm.ui import frame, loading_ways, models_api, models_view
 from vlm.ui.chat_view import card
 from vlm.ui.context import (
     QUIET,
     RUNNING,
     Context,
     Updates,
-    action_button,
     channel,
     escaped,
     holder,
@@ -227,7 +226,8 @@ class ModelsPanel:
             yield {parts.progress: models_view.loading(loading, name, seconds, language), **buttons}
         yield {
             **self.at_rest("", precision, dtype, language),
-            parts.picker: gr.update(value=self.slot.settings.model),
+            # a name that did not come stays there, to be corrected
+            parts.picker: gr.update(value=(loading if loading.error else self.slot).settings.model),
             parts.notice: self._ended(loading, name, precision, dtype, language),
             self.context.model_status: frame.model_words(self.context, language),
         }
@@ -247,25 +247,8 @@ class ModelsPanel:
         return card(words, self._ways_on(error, loading.settings, dtype, language), language)
 
     def _ways_on(self, error: VLMError, settings: Settings, dtype: str, language: str) -> str:
-        """Buttons: fewer bits, the largest model that fits, or the same again."""
-        if error.key not in LOADING_ERRORS:
-            again = {"model": settings.model, "quantization": settings.quantization}
-            return action_button("load", say("way.try_again", language), **again)
-        ways = []
-        tried = str(error.facts.get("precision", settings.quantization))  # what "auto" came to
-        for each in FEWER_BITS.get(tried, ()):
-            key = "way.load_four_bits" if each == "nf4" else "way.load_eight_bits"
-            facts = {"model": settings.model, "quantization": each}
-            ways.append(action_button("load", say(key, language), **facts))
         here = self.slot.settings.model if self.slot.state == "ready" else ""
-        rows = self._rows("auto", dtype)
-        others = [row for row in rows if row.checkpoint.name not in (settings.model, here)]
-        if row := largest_that_fits(others):
-            title = row.checkpoint.title
-            facts = {"model": row.checkpoint.name, "quantization": row.verdict.quantization}
-            words = say("way.load_smaller", language, name=title)
-            ways.append(action_button("load", words, **facts))
-        return "".join(ways)
+        return loading_ways.ways_on(error, settings, self._rows("auto", dtype), here, language)
 
     def cancel(self) -> None:
         """Ends the loading that goes on."""
@@ -297,7 +280,10 @@ class ModelsPanel:
             yield {self.parts.verdict: "", self.parts.notice: words}
             return
         words = advice_words(found.advice, found.wanted, found.verdicts[0].free, language)
-        yield {self.parts.verdict: models_view.verdicts(found.verdicts, words, language)}
+        yield {
+            self.parts.verdict: models_view.verdicts(found, words, language),
+            self.parts.table: self._table(precision, dtype, language),
+        }
 
     def hear(
         self, event: gr.EventData, model: str, precision: str, dtype: str, language: str

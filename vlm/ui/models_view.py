@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vlm.backend import Capabilities
 from vlm.model_slot import Loading
-from vlm.picker import Row
+from vlm.picker import Checked, Row
 from vlm.report import byte_words
 from vlm.strings import say
 from vlm.ui.context import action_button, escaped
@@ -145,7 +145,7 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
     cells = [
         f"<strong>{escaped(each.title)}</strong><br><code>{escaped(each.name)}</code>",
         escaped(say(each.good_at, language)),
-        about + byte_words(row.disk_bytes),
+        about + byte_words(row.disk_bytes) + _kept(row, language),
         f"{each.context_length:,}",
         images,
         escaped(_languages(each.languages, language)),
@@ -162,10 +162,20 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
     return f"<tr{state}>{columns}</tr>"
 
 
+def _kept(row: Row, language: str) -> str:
+    """Says that the files are here, so that nothing has to be fetched."""
+    words = say("row.kept", language) if row.here else ""
+    return f'<br><span class="quiet">{escaped(words)}</span>' if words else ""
+
+
 def _agreement(row: Row, language: str) -> str:
     """What was measured of the precision of the verdict; a warning where too much is lost."""
-    kind = row.verdict.quantization
-    share = row.checkpoint.agreement.get(kind)
+    return agreement(row.agreement, row.verdict.quantization, language)
+
+
+def agreement(shares: Mapping[str, float], kind: str, language: str) -> str:
+    """What was measured of a precision, "int8" and the like; nothing where nothing was."""
+    share = shares.get(kind)
     if share is None:
         return ""
     key, style = ("row.agrees", "quiet") if share >= ENOUGH else ("row.differs", "broken")
@@ -176,7 +186,7 @@ def _agreement(row: Row, language: str) -> str:
 def _unmeasured(row: Row) -> bool:
     """Whether nobody has measured what the precision of the verdict changes."""
     kind = row.verdict.quantization
-    return kind != "none" and kind not in row.checkpoint.agreement
+    return kind != "none" and kind not in row.agreement
 
 
 def _load_button(row: Row, loaded: str, language: str) -> str:
@@ -223,20 +233,21 @@ def bar(verdict: "Verdict", language: str) -> str:
     )
 
 
-def verdicts(found: "Sequence[Verdict]", advice: str, language: str) -> str:
+def verdicts(found: Checked, advice: str, language: str) -> str:
     """All precisions of one model, part by part, and the largest setting that fits."""
     heads = [say(f"part.{name}", language) for name in PARTS]
     head = "".join(f"<th scope=col>{escaped(each)}</th>" for each in ["", *heads, ""])
     body = ""
-    for each in found:
+    for each in found.verdicts:
         sizes = [byte_words(getattr(each.estimate, name)) for name in PARTS]
         cells = "".join(
             f'<td class=number data-head="{escaped(name)}">{size}</td>'
             for name, size in zip(heads, sizes, strict=True)
         )
+        changed = agreement(found.agreement, each.quantization, language)
         body += (
             f"<tr><th scope=row>{escaped(each.estimate.precision)}</th>{cells}"
-            f"<td>{bar(each, language)}</td></tr>"
+            f"<td>{bar(each, language)}{changed}</td></tr>"
         )
     return (
         f'<div class="catalogue"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -257,10 +257,16 @@ CHECKPOINT_ERRORS: Mapping[str, tuple[str, str]] = {
         "as an image, or write what is said.",
         "这里不使用此模型的 {part}：只接受图片和文字。请把画面作为图片发送，或写下所说的话。",
     ),
-    "error.hub_refused": (
-        "The hub does not give out {source}: it does not exist, or its licence must be accepted "
-        "first. Check the name, accept the licence on its page, and log in with `hf auth login`.",
-        "hub 未提供 {source}：它不存在，或需先接受许可。请核对名称，在其页面接受许可，并用 "
+    "error.hub_gated": (
+        "{source} is given out only to those who have accepted its licence. Accept it on the "
+        "model's page, log in on this machine with `hf auth login`, and try again.",
+        "{source} 只提供给已接受其许可的用户。请在模型页面接受许可，在本机用 `hf auth login` "
+        "登录，然后重试。",
+    ),
+    "error.hub_missing": (
+        "The hub has no model {source}, or keeps it private. Check the name; to one of your own, "
+        "log in with `hf auth login`.",
+        "hub 上没有模型 {source}，或者它是私有的。请核对名称；若是您自己的模型，请先用 "
         "`hf auth login` 登录。",
     ),
     "error.hub_unreachable": (
@@ -269,9 +275,10 @@ CHECKPOINT_ERRORS: Mapping[str, tuple[str, str]] = {
         "本机没有 {source}，也无法连接 hub。请连接网络，或给出本地文件夹。",
     ),
     "error.out_of_memory_loading": (
-        "Memory ran out while loading {source}. Load it in 4 bits (--quantization nf4), or choose "
-        "a smaller model.",
-        "加载 {source} 时内存不足。请以 4 位加载（--quantization nf4），或选择更小的模型。",
+        "Memory ran out while loading {source}; {free:.1f} GB are free. Load it in 4 bits "
+        "(--quantization nf4), close other programs, or choose a smaller model.",
+        "加载 {source} 时内存不足，可用 {free:.1f} GB。请以 4 位加载（--quantization nf4）、"
+        "关闭其他程序，或选择更小的模型。",
     ),
     "error.out_of_memory_weights": (
         "Memory ran out while loading {source}: in {precision} its weights alone need {needed:.1f} "

@@ -93,6 +93,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     ),
     "row.load": ("Load", "加载"),
     "row.load.label": ("Load {name} in {precision}", "以 {precision} 加载 {name}"),
+    "row.kept": ("on this machine", "已在本机"),
     "row.here": ("loaded", "已加载"),
     "memory.looking": ("Working out what would fit …", "正在计算可行的设置 …"),
     "memory.nothing": (
@@ -127,6 +128,12 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "way.load_four_bits": ("Load it in 4 bit", "改用 4 位加载"),
     "way.load_eight_bits": ("Load it in 8 bit", "改用 8 位加载"),
     "way.load_smaller": ("Load {name} instead", "改为加载 {name}"),
+    "way.fetch_smaller": (
+        "Load {name} instead (≈ {size} to download)",
+        "改为加载 {name}（约需下载 {size}）",
+    ),
+    "way.load_as_stored": ("Load it as it is", "按原样加载"),
+    "way.hub_page": ("Open the page of {name}", "打开 {name} 的页面"),
     "way.try_again": ("Try again", "重试"),
     "model.pocket.good_at": (
         "Ships with the program. One sentence about an everyday photo, on any computer; reads no "

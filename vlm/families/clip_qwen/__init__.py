@@ -102,6 +102,22 @@ def open(source: str, tokenizer: str | None = None, dtype: "torch.dtype | None" 
     )
 
 
+def inspect(source: str, tokenizer: str | None = None) -> Opened:
+    """A checkpoint without its weights, of which hub repositories keep the files."""
+    from vlm.families.clip_qwen.configuration import ClipQwenConfig, from_published
+
+    if common.model_type(source) == SAVED:
+        folder = common.fetched_folder(source, ("*.json", "*.jinja"))
+        config = ClipQwenConfig.from_pretrained(folder)
+        return Opened(
+            config=config, processor=_processor(config, tokenizer, folder), weights=folder
+        )
+    parts = find_parts(source, weights=False)
+    language, vision = (common.read_json(str(parts[part])) for part in ("llm", "clip"))
+    config = from_published(language, vision, parts["llm"] / common.CONFIG)
+    return Opened(config=config, processor=_processor(config, tokenizer, parts["llm"]), weights={})
+
+
 def _open_saved(source: str, tokenizer: str | None) -> Opened:
     from vlm.families.clip_qwen import files
     from vlm.families.clip_qwen.configuration import ClipQwenConfig
@@ -167,6 +183,7 @@ FAMILY = Family(
     stages=STAGES,
     tiny=tiny,
     figures=_figures,
+    inspect=inspect,
     # Keys are rotated by a scale that the length of their prompt has chosen.
     states_depend_on=lambda text, tokens: text.ntk_level(tokens),
     published=tuple(

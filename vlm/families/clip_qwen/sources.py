@@ -70,8 +70,12 @@ def _holds(part: str, file: str) -> bool:
         return False
 
 
-def find_parts(source: str) -> dict[str, Path]:
+def find_parts(source: str, weights: bool = True) -> dict[str, Path]:
     """A folder for each of `PARTS`.
+
+    Args:
+        source: see above.
+        weights: whether those of hub repositories are fetched too.
 
     Raises:
         ModelError: a part is missing, there twice, or none of the three.
@@ -91,7 +95,8 @@ def find_parts(source: str) -> dict[str, Path]:
         raise ModelError(
             "parts_missing", source=source, found=", ".join(found), missing=", ".join(missing)
         )
-    return {name: _whole(found[name], name) for name in PARTS}  # fetched once all is there
+    # fetched once all is there
+    return {name: _whole(found[name], name, weights) for name in PARTS}
 
 
 def _folder(part: str, *patterns: str) -> Path:
@@ -102,12 +107,15 @@ def _folder(part: str, *patterns: str) -> Path:
     return fetch(part, *patterns)
 
 
-def _whole(part: str, kind: str) -> Path:
+def _whole(part: str, kind: str, weights: bool) -> Path:
     """The folder of a part with everything that is needed of it."""
     if Path(part).is_dir():
         return Path(part)
-    folder = fetch(part, *FILES[kind])
-    if kind == "adapter":
+    files = FILES[kind]
+    if not weights:
+        files = tuple(name for name in files if name not in (*ADAPTERS, PROJECTOR))
+    folder = fetch(part, *files)
+    if kind == "adapter" or not weights:
         return folder
     for patterns in WEIGHTS:
         folder = fetch(part, *patterns)

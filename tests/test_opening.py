@@ -1,0 +1,102 @@
+"""What comes before a model is loaded: it is judged first and fetched then."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from vlm import memory
+from vlm import quantization as bits
+from vlm.blueprint import read
+from vlm.errors import ModelError
+from vlm.estimate import judge
+from vlm.opening import prepare_backend
+from vlm.saving import quantize
+from vlm.settings import Settings
+from vlm.workload import Workload
+
+from .support.hub import ID, Hub
+
+SMALL = Workload(context=64, images=0)
+
+
+def prepared(**settings: object) -> list[str]:
+    """The stages that were told."""
+    told: list[str] = []
+    chosen = Settings(**{"model": ID, "device": "cpu", **settings})
+    prepare_backend(chosen, lambda stage, *_: told.append(stage), threading.Event())
+    return told
+
+
+def weights_of(hub: Hub) -> list[str]:
+    """The ranges that were asked for of any file of weights."""
+    return hub.fetched("model.safetensors")
+
+
+def test_a_model_is_judged_before_its_weights_are_fetched(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "total_bytes", lambda device: 100_000)
+    with pytest.raises(ModelError) as caught:
+        prepared()
+    assert caught.value.key == "too_big"
+    assert caught.value.facts["there"] == 0.0001
+    assert weights_of(hub) == []
+    monkeypatch.undo()
+
+
+def test_a_model_that_fits_is_fetched(hub: Hub) -> None:
+    told = prepared()
+    assert told[0] == "open"
+    assert "download" in told
+    assert len(weights_of(hub)) == 1
+
+
+def test_with_a_device_map_all_devices_count(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    sizes = {"cuda:0": 10**7, "cpu": 10**5}
+    monkeypatch.setattr(memory, "total_bytes", lambda device: sizes[str(device)])
+    with pytest.raises(ModelError):
+        prepared()
+    assert "download" in prepared(device_map="auto")
+
+
+@pytest.fixture
+def small(hub: Hub, tmp_path: Path, checkpoints: dict[str, Path]) -> Iterator[Path]:
+    """The hub has the checkpoint in 4 bits."""
+    folder = quantize(str(checkpoints["llava"]), tmp_path / "small", "nf4", device="cpu")
+    hub.add(ID, folder)
+    yield folder
+
+
+def test_of_a_quantised_repository_the_headers_alone_are_read(hub: Hub, small: Path) -> None:
+    whole = (small / "model.safetensors").stat().st_size
+    blueprint = read(ID, device="cpu")
+    (verdict,) = judge(blueprint, SMALL, free=10**9)
+    assert verdict.estimate.weights == bits.stored_bytes(str(small)) > 0.8 * whole
+    asked = weights_of(hub)
+    assert asked
+    assert all(span.startswith("bytes=0-") and span != "bytes=0-" for span in asked)
+
+
+def test_of_any_repository_an_estimate_fetches_no_weights(hub: Hub) -> None:
+    here = read(ID, device="cpu").estimate("none", SMALL)
+    assert here.weights > 100_000
+    assert weights_of(hub) == []
+
+
+def test_what_is_quantised_otherwise_is_refused_before_it_is_fetched(hub: Hub, small: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        prepared(quantization="int8")
+    assert caught.value.key == "already_quantised"
+    assert {*weights_of(hub)} <= {"bytes=0-100000"}
+
+
+def test_what_is_published_is_known_without_the_network() -> None:
+    """Its own way of reading a configuration needs the weights."""
+    source = "jingyaogong/minimind-3v+jingyaogong/siglip2-base-p32-256-ve"
+    assert read("jingyaogong/minimind-3v", device="cpu").source == source
+    estimate = read("jingyaogong/minimind-3v", device="cpu").estimate("none", SMALL)
+    assert estimate.weights == pytest.approx(0.31e9, rel=0.03)  # as README's table says
