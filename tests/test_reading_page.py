@@ -12,7 +12,7 @@ from vlm.images import open_image
 from vlm.inspection import Inspection, pictures
 from vlm.messages import user_message
 from vlm.ui.shelf import Shelf
-from vlm.words.inspect import INSPECT
+from vlm.words.stages import STAGES as STAGE_WORDS
 
 WRITTEN = {path: path.read_text(encoding="utf-8") for path in PAGES}
 LINKS = [(path.name, link) for path, page in WRITTEN.items() for link in LINK.finditer(page)]
@@ -58,7 +58,7 @@ def test_stages_that_are_named_exist(path: Path) -> None:
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", WRITTEN[path]))
     assert len(named) >= 7
     assert named <= STAGES
-    assert all(f"stage.{name}" in INSPECT for name in named)
+    assert all(f"stage.{name}" in STAGE_WORDS for name in named)
 
 
 # ---- the numbers in the answers, as the tab shows them ----

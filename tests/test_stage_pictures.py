@@ -12,8 +12,8 @@ from vlm.stage_pictures import (
     TALL,
     features,
     figure_picture,
+    form,
     histogram,
-    is_strip,
     mosaic,
     numbers,
     picture,
@@ -153,9 +153,9 @@ def test_only_tokens_of_the_prompt_are_marked() -> None:
     assert picture(stage(hidden[:, 1:], "batch tokens width"), of_images=marked).height == 1
     assert picture(stage(hidden[0], "positions width"), of_images=marked).height == 1
     assert picture(stage(hidden, "batch tokens width"), of_images=~marked).height == 1
-    assert is_strip(stage(hidden[0], "positions width"))
-    assert not is_strip(stage(hidden, "images positions width"))
-    assert not is_strip(stage(hidden, "batch tokens words"))
+    assert form(stage(hidden[0], "positions width")) == "strip"
+    assert form(stage(hidden, "images positions width")) == "features"
+    assert form(stage(hidden, "batch tokens words")) == "histogram"
 
 
 def test_a_mosaic_holds_every_part() -> None:

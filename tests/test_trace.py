@@ -12,7 +12,7 @@ from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.families import Tap
 from vlm.messages import Message, Text, user_message
-from vlm.trace import _seen, _stage, native_taps, trace
+from vlm.trace import CONVOLUTIONS, _patches, _seen, _stage, native_taps, trace
 
 QUESTION = [user_message("What?", [photo(), photo(size=(40, 90), seed=2)])]
 
@@ -27,7 +27,7 @@ def engine(request: Any, checkpoints: Any) -> Any:
 def test_stages_of_a_model_without_a_family(engine: Engine) -> None:
     stages = list(engine.trace(QUESTION))
     names = [stage.name for stage in stages]
-    expected = ["input_ids", "pixel_values", "vision_tower", "projector"]
+    expected = ["input_ids", "pixel_values", "patch_embedding", "vision_tower", "projector"]
     expected += ["inputs_embeds", "final_hidden", "logits"]
     assert [name for name in expected if name in names] == list(dict.fromkeys(names))
     assert set(expected) - set(names) <= {"projector"}  # some are parts of the tower
@@ -100,6 +100,24 @@ def test_a_layout_is_chosen_by_the_number_of_axes() -> None:
         stage(torch.ones(2))
     shape = stage(torch.ones(2, 3, device="meta", dtype=torch.bfloat16))
     assert (shape.known, shape.array.shape, shape.array.base is not None) == (False, (2, 3), True)
+
+
+def test_patches_come_from_the_one_convolution_over_colours(engine: Engine) -> None:
+    found = next(tap for tap in native_taps(engine.model) if tap.name == "patch_embedding")
+    tower = engine.model.get_encoder(modality="image")
+    modules = engine.model.get_submodule(found.module).modules()
+    assert sum(isinstance(each, CONVOLUTIONS) and each.in_channels == 3 for each in modules) == 1
+    stages = {stage.name: stage for stage in engine.trace(QUESTION)}
+    width = stages["patch_embedding"].array.shape[-1]
+    assert width == tower.config.hidden_size
+
+
+def test_a_tower_of_convolutions_has_no_patches() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+    assert _patches(nn.ModuleDict({"layers": layers})) is None
+    assert _patches(nn.Conv2d(3, 8, 3)) is None
+    patches = nn.ModuleDict({"convolution": nn.Conv2d(3, 8, 3)})
+    assert _patches(nn.ModuleDict({"patches": patches, "rest": nn.Linear(8, 8)})) is patches
 
 
 def test_taps_are_found_by_structure(engine: Engine) -> None:

@@ -1,16 +1,20 @@
 """Models without weights: their shapes are those of real runs, their tiles and tokens as known."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy
 import pytest
+from PIL import Image as pillow
 
 from tests.support.fakes import as_image, photo
 from tests.support.goldens import CHECKPOINTS
 from vlm import families
 from vlm.engine import Engine
+from vlm.images import open_image
 from vlm.inspection import Inspection, tile_spans
 from vlm.messages import user_message
+from vlm.stage_pictures import picture
 from vlm.ui.shelf import Shelf
 from vlm.unweighted import open_unweighted
 
@@ -53,6 +57,16 @@ def test_every_stage_of_a_published_configuration_has_its_full_size(name: str) -
     assert sum(span.tokens for span in spans) == found.image_tokens
     memory = found.memory
     assert memory["none"] > memory["int8"] > memory["nf4"] > 0 < memory["work"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_patches_are_seen_before_the_tower(name: str) -> None:
+    """Before any layer: as many positions as come out of the tower, each as wide."""
+    stages = {stage.name: stage for stage in inspect(name).stages}
+    if "patch_embedding" in stages:
+        assert stages["patch_embedding"].array.shape == stages["vision_tower"].array.shape
+    else:  # a tower of convolutions
+        assert stages["stem"].array.shape == (1, 32, 128, 128)
 
 
 KNOWN = {
@@ -121,21 +135,44 @@ def test_tiny_checkpoints_have_the_same_shapes_without_weights(name: str, tmp_pa
     assert not [each.name for each in without.figures if each.name == "filters"]
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
-@pytest.mark.parametrize("name", ["pocket", "openbmb/MiniCPM-V-2_6"])
-def test_pictures_of_every_mode(name: str, mode: str) -> None:
-    found = SHELF.open(name).inspect([user_message("", [photo(mode)])])
-    assert found.stages[0].array.size
+ONE_EACH = [next(iter(family.published)).name for family in families.families().values()]
+"""A published configuration of every family."""
+MODES = {
+    "RGB": (200, 30, 60),
+    "RGBA": (200, 30, 60, 255),
+    "L": 128,
+    "LA": (128, 255),
+    "P": (200, 30, 60),
+    "1": 1,
+    "CMYK": (0, 200, 180, 40),
+    "I;16": 40_000,
+    "I": 40_000,
+}
+"""Mode -> a colour in it."""
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3000, 20), (20, 3000), (1600, 1200)])
-@pytest.mark.parametrize("name", ["OpenGVLab/Mini-InternVL-Chat-2B-V1-5", "openbmb/MiniCPM-V-2_6"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ONE_EACH)
+def test_a_flat_picture_of_every_mode_keeps_its_colour(name: str, mode: str, tmp_path) -> None:
+    file = tmp_path / ("flat.tiff" if mode == "CMYK" else "flat.png")
+    pillow.new(mode, (40, 24), cast(Any, MODES[mode])).save(file)
+    image = open_image(file)
+    found = SHELF.open(name).inspect([user_message("", [image])])
+    stage = next(each for each in found.stages if each.name == "pixel_values")
+    drawn = picture(stage, found.stages, found.pixel_scale)
+    assert drawn is not None
+    colours = numpy.asarray(drawn).reshape(-1, 3)
+    shown, counts = numpy.unique(colours, axis=0, return_counts=True)
+    expected = numpy.asarray(image.pixels.convert("RGB"))[0, 0]
+    numpy.testing.assert_allclose(shown[counts.argmax()], expected, atol=1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3000, 20), (1600, 1200)])
+@pytest.mark.parametrize("name", ONE_EACH)
 def test_pictures_of_every_size(name: str, size: tuple[int, int]) -> None:
-    from PIL import Image as pillow
-
     image = as_image(pillow.new("RGB", size, "teal"))
     found = SHELF.open(name).inspect([user_message("", [image])])
-    assert sum(s.tokens for s in tile_spans(found.layouts, found.pieces)) == found.image_tokens
+    assert sum(s.tokens for s in tile_spans(found.layouts, found.pieces)) == found.image_tokens > 0
 
 
 def test_a_run_is_left_half_way() -> None:

@@ -144,6 +144,12 @@ class Inspection:
         """Whether only shapes are known."""
         return bool(self.memory)
 
+    def counts_bytes(self, stage: Stage) -> bool:
+        """Whether the tokens of a stage are those of a prompt whose words were counted in bytes."""
+        if "tokens" not in stage.axes or not self.byte_words:
+            return False
+        return stage.array.shape[stage.axes.index("tokens")] == self.tokens
+
     @property
     def of_images(self) -> "numpy.ndarray":
         """(tokens,): whether each token of the prompt stands for an image."""

@@ -6,6 +6,7 @@ smoothing. Features become colours by their three strongest directions, sequence
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy
 from numpy import ndarray
@@ -31,8 +32,12 @@ LONGEST_STRIP = 2048
 STRIP_ROWS = (5, 1, 2)
 """Rows of a strip with marks: its values, a gap, the marks."""
 
+Form = Literal["pixels", "features", "strip", "histogram"]
+
 GRIDS = ("images", "sides")
 """Axes of a stage that holds rows and columns of patches of each picture."""
+CELLS = ("images", "width", "rows", "columns")
+"""Axes of features that lie on their grid, as convolutions give them."""
 
 
 def picture(
@@ -53,25 +58,29 @@ def picture(
     if not stage.known or not array.size:
         return None
     sizes = next((each.array for each in others if each.axes == GRIDS and each.known), None)
-    if axes[-3:] == ("channels", "height", "width"):
+    drawn = form(stage)
+    if drawn == "pixels":
         flat = array.reshape(-1, *array.shape[-3:])[:MOST]
         return mosaic(_upright(flat, sizes, scale))
-    if axes[0] == "images" and axes[-1] == "width" and array.ndim == 3:
-        return mosaic(features(array[:MOST], sizes))
-    if axes == ("images", "width", "rows", "columns"):
+    if axes == CELLS:
         moved = array[:MOST].transpose(0, 2, 3, 1)  # (images, rows, columns, width)
         return mosaic(list(_coloured(moved)))
-    if is_strip(stage):
+    if drawn == "features":
+        return mosaic(features(array[:MOST], sizes))
+    if drawn == "strip":
         values = array[0] if axes[-1] == "tokens" else _lengths(array)
         return strip(values, of_images if is_marked(stage, of_images) else None)
     return histogram(array)
 
 
-def is_strip(stage: Stage) -> bool:
-    """Whether a stage is drawn as a number for each token in a row."""
-    if stage.axes == ("batch", "tokens"):
-        return True
-    return stage.axes[-1] == "width" and stage.axes[0] != "images"
+def form(stage: Stage) -> Form:
+    """How a stage is drawn: as colours of pixels, features as colours, a strip, or bars."""
+    axes = stage.axes
+    if axes[-3:] == ("channels", "height", "width"):
+        return "pixels"
+    if axes == CELLS or (axes[0] == "images" and axes[-1] == "width" and len(axes) == 3):
+        return "features"
+    return "strip" if axes == ("batch", "tokens") or axes[-1] == "width" else "histogram"
 
 
 def is_marked(stage: Stage, of_images: ndarray | None) -> bool:

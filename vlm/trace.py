@@ -26,6 +26,7 @@ PIXELS = (
     "images, patches, values|patches, values"
 )
 FEATURES = "images, positions, width|positions, width|images, width, rows, columns"
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 INPUT_IDS = Tap(name="input_ids", side="input", value="input_ids", axes="batch, tokens")
 
 
@@ -167,6 +168,8 @@ def native_taps(model: PreTrainedModel) -> tuple[Tap, ...]:
     )
     taps = [INPUT_IDS, Tap(name="pixel_values", side="input", value="pixel_values", axes=PIXELS)]
     if tower in names and tower not in (model, base):
+        if (patches := _patches(tower)) is not None:
+            taps.append(_output("patch_embedding", names[patches], "", FEATURES))
         taps.append(_output("vision_tower", names[tower], "last_hidden_state", FEATURES))
     beside = [
         module
@@ -188,6 +191,20 @@ def native_taps(model: PreTrainedModel) -> tuple[Tap, ...]:
         )
         taps += [embeds, hidden]
     return (*taps, _output("logits", "", "logits", "batch, tokens, words"))
+
+
+def _patches(tower: nn.Module) -> nn.Module | None:
+    """What makes patches of pixels: the module of a tower's one convolution over colours.
+
+    None in a tower of convolutions, which has no patches, and where it is the tower itself.
+    """
+    modules = dict(tower.named_modules())
+    convolutions = [each for each, module in modules.items() if isinstance(module, CONVOLUTIONS)]
+    over_colours = [each for each in convolutions if modules[each].in_channels == 3]
+    if len(convolutions) > 1 or not over_colours:
+        return None
+    parent = over_colours[0].rpartition(".")[0]
+    return modules[parent] if parent else None
 
 
 def _output(name: str, module: str, value: str, axes: str) -> Tap:

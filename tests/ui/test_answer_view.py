@@ -13,7 +13,7 @@ from vlm.backend import Finished, Progress, Tile
 from vlm.chat import ChatSession
 from vlm.errors import RequestError
 from vlm.explanation import ExplainMethod, Explanation, Grain, Sight, TokenChance
-from vlm.messages import user_message
+from vlm.messages import Message, Text, user_message
 from vlm.ui import answer_view
 from vlm.ui.answered import MAP_BYTES, Answered
 
@@ -104,6 +104,26 @@ def test_images_share_one_scale_and_their_shares_are_said():
         "图片 1：25% · 图片 2：75%"
         in said(answer_view.section(answered(TWO, FIRST, SECOND), "zh"))[2]
     )
+
+
+def test_images_of_several_questions_are_told_apart_by_their_question():
+    asked = [
+        user_message("What?", [FIRST]),
+        Message("assistant", (Text("A cat."),)),
+        user_message("And now?"),
+        Message("assistant", (Text("A cat."),)),
+        user_message("And here?", [FIRST]),  # the same photo once more
+    ]
+    answer = Answered(asked, text=TWO.answer)
+    answer.keep(replace(TWO, sights=(TWO.sights[0], TWO.sights[0])), "Scripted", False)
+    markup = answer_view.section(answer, "en")
+    shown = re.findall(r"<figcaption>([^<]*)</figcaption>", markup)
+    assert [each.partition(" · ")[0] for each in shown] == [
+        "Image 1 of question 1",
+        "Image 1 of question 3",
+    ]
+    assert "image 1 of question 1: 50 % · image 1 of question 3: 50 %" in said(markup)[2]
+    assert "图片 1（第 3 问）：50%" in said(answer_view.section(answer, "zh"))[2]
 
 
 def test_losses_are_said_as_times():

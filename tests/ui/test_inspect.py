@@ -274,6 +274,13 @@ def test_keys_do_all_of_it(open_inspect):
     expect(tab.find("#stage-1")).to_be_visible()
     expect(tab.find(".unfold").nth(1)).to_have_attribute("aria-expanded", "true")
     expect(tab.find("#stage-1")).to_contain_text("as wide as the language model's words")
+    expect(tab.find("#stage-1")).to_contain_text("like colours are like features")
+    counts = tab.find("#stage-1 .parts").first.locator("tr")
+    expect(counts.locator("th")).to_have_text(["3", "4", "16"])
+    for row in counts.all():  # number and meaning side by side
+        number, meaning = (row.locator(kind).bounding_box() for kind in ("th", "td"))
+        assert number["x"] + number["width"] <= meaning["x"]
+        assert abs(number["y"] - meaning["y"]) < 3
     tab.page.keyboard.press("Enter")
     expect(tab.find("#stage-1")).to_be_hidden()
     tab.page.keyboard.press("Tab")  # the first axis of its shape
@@ -381,6 +388,9 @@ def test_a_phone(open_inspect):
     traced(tab)
     tab.find(".unfold").first.click()
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= 390
+    for cell in tab.find("#inspect .parts :is(th, td):visible").all():  # cut off without a bar
+        box = cell.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     tab.find(".picture .tile").first.tap()
     expect(tab.find(".sequence .span.lit")).to_have_text("1")
 

@@ -49,6 +49,9 @@ def test_internvl_keeps_its_class_token_until_the_shuffle() -> None:
     assert "No tile knows another" in tower and "knows its whole picture" in tower
     assert "32 × 32 places for 32 × 32 patches: used as it is stored" in tower
     assert axes(found, "pixel_values")[0] == "pictures: tiles and thumbnail"
+    patches = said(found, "patch_embedding")
+    assert "table of positions" in patches and "class token" in patches
+    assert "1024 patches and before them the class token" in axes(found, "patch_embedding")[1]
     assert "1024 patches and before them the class token" in axes(found, "vision_tower")[1]
     assert axes(found, "projector")[1] == "visual tokens of a picture"
 
@@ -70,6 +73,7 @@ def test_siglip_has_none() -> None:
     assert "no class token: all 64 positions" in said(look("jingyaogong/minimind-3v"), "selected")
     found = look("google/paligemma-3b-mix-224")
     assert class_token(found) is False
+    assert "class token" not in said(found, "patch_embedding")
     assert axes(found, "vision_tower")[1] == "positions: one for each patch"
 
 
@@ -93,6 +97,7 @@ def test_pocket_has_convolutions_and_one_picture() -> None:
     assert "Nothing is lost" in said(found, "pixel_shuffle")
     assert axes(found, "pixel_values")[0] == "pictures: one for each photo"
     assert "cell" in axes(found, "vision_tower")[1]
+    assert "128 × 128 cells" in said(found, "stem") and "no patches" in said(found, "stem")
     assert "queries" not in said(found, "projector")
     assert not found.byte_words and "≈" not in inspect_view.stages(found, "en")
     assert "about" not in inspect_view.sequence(found, "en")

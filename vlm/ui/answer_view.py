@@ -6,14 +6,14 @@ that of the word at which somebody points, without asking again.
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from numpy import ndarray
 
 from vlm.explain import WordMaps, words
 from vlm.explanation import ExplainMethod, Explanation, TokenChance
 from vlm.images import thumbnail
-from vlm.messages import Image
+from vlm.messages import Image, Message
 from vlm.occlusion import patch_tile
 from vlm.report import progress_words
 from vlm.strings import error_text, say
@@ -115,19 +115,36 @@ def _views(language: str) -> str:
 
 def _explained(answered: Answered, found: Explanation, language: str) -> str:
     maps = answered.maps(found.method)
-    images = zip(answered.images, maps, found.sights, strict=True)
+    numbers = image_numbers(answered.messages, language) if maps else []
+    named = dict(zip(numbers, maps, strict=True))
+    images = zip(named.items(), answered.images, found.sights, strict=bool(maps))
     figures = "".join(
         _figure(number, image, each, sight.grain in COARSE, len(maps), language)
-        for number, (image, each, sight) in enumerate(images, 1)
+        for (number, each), image, sight in images
     )
     left = f'<div class="sights">{figures}{_legend(language)}</div>' if maps else ""
-    right = f'<div class="looked-words">{_words(found, maps, language)}</div>'
+    right = f'<div class="looked-words">{_words(found, named, language)}</div>'
     notes = "".join(f'<p class="quiet">{escaped(each)}</p>' for each in _notes(found, language))
     return f'<div class="looked-stage">{left}{right}</div>{notes}'
 
 
+def image_numbers(messages: Sequence[Message], language: str) -> list[str]:
+    """What each image of a conversation is called: by its number in its question, as Chat does.
+
+    Where images came with several questions, also by which question.
+    """
+    several = sum(bool(message.images) for message in messages) > 1
+    turn, found = 0, list[str]()
+    for message in messages:
+        turn += message.role == "user"
+        for number, _ in enumerate(message.images, 1):
+            facts = {"number": number, "turn": turn}
+            found.append(say("looked.number", language, **facts) if several else str(number))
+    return found
+
+
 def _figure(
-    number: int, image: Image, maps: WordMaps, coarse: bool, count: int, language: str
+    number: str, image: Image, maps: WordMaps, coarse: bool, count: int, language: str
 ) -> str:
     """An image in grey; the script lays the map of a word over it."""
     _, rows, columns = maps.own.shape
@@ -162,7 +179,7 @@ def _legend(language: str) -> str:
     )
 
 
-def _words(found: Explanation, maps: Sequence[WordMaps], language: str) -> str:
+def _words(found: Explanation, maps: Mapping[str, WordMaps], language: str) -> str:
     """The answer as buttons, what is said of the one pointed at, and the tokens of each."""
     pieces = words(found)
     named = ["", *(text.strip() for text, _ in pieces)]
@@ -205,38 +222,37 @@ def _word(number: int, text: str, tokens: Sequence[TokenChance], said: str, lang
 
 
 def _said(
-    found: Explanation, maps: Sequence[WordMaps], number: int, word: str, language: str
+    found: Explanation, maps: Mapping[str, WordMaps], number: int, word: str, language: str
 ) -> str:
     """How much of it each image gets, of a word or of the whole answer (0), in words."""
     if not maps:
         return say("looked.no_image", language)
-    shares = [float(each.shares[number]) for each in maps]
+    shares = {name: float(each.shares[number]) for name, each in maps.items()}
     said = _lost(shares, language) if found.method == "occlusion" else _given(shares, language)
     if number == 0:
         return say("looked.of.whole", language, said=said)
     return say("looked.of", language, word=word, said=said) if word else said
 
 
-def _given(shares: Sequence[float], language: str) -> str:
-    total = sum(shares)
+def _given(shares: Mapping[str, float], language: str) -> str:
+    total = sum(shares.values())
     if len(shares) == 1:
         return say("looked.share", language, share=_percent(total))
     each = [
         say("looked.part", language, number=number, share=_percent(share / max(total, 1e-12)))
-        for number, share in enumerate(shares, 1)
+        for number, share in shares.items()
     ]
     return say("looked.shares", language, share=_percent(total), parts=" · ".join(each))
 
 
-def _lost(nats: Sequence[float], language: str) -> str:
-    most = max(nats)
+def _lost(nats: Mapping[str, float], language: str) -> str:
+    number, most = max(nats.items(), key=lambda each: each[1])
     if most <= 0:
         return say("looked.lost.none", language)
     times = math.exp(min(most, math.log(MOST_TIMES)))
     facts = {"times": f"{times:,.1f}" if times < 10 else f"{times:,.0f}"}
     if len(nats) == 1:
         return say("looked.lost", language, **facts)
-    number = nats.index(most) + 1
     return say("looked.lost.where", language, number=number, **facts)
 
 

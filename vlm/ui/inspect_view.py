@@ -14,7 +14,7 @@ from vlm.images import data_address
 from vlm.inspection import Figure, Inspection, Piece, TileSpan, Word, tile_spans
 from vlm.messages import Pixels
 from vlm.report import byte_words
-from vlm.stage_pictures import figure_picture, is_marked, is_strip, numbers, picture
+from vlm.stage_pictures import figure_picture, form, is_marked, numbers, picture
 from vlm.strings import say
 from vlm.ui.context import escaped
 from vlm.ui.inspect_photos import Place, approximate
@@ -139,7 +139,7 @@ def _notes(inspection: Inspection, language: str) -> list[tuple[str, str]]:
 def _row(number: int, stage: Stage, took: float, inspection: Inspection, language: str) -> str:
     drawn = picture(stage, inspection.stages, inspection.pixel_scale, inspection.of_images)
     source = address(_small(drawn)) if drawn is not None else ""
-    small = f'<img class="tiny" src="{source}" alt="">' if source else ""
+    small = f'<img class="tiny {form(stage)}" src="{source}" alt="">' if source else ""
     time = "" if inspection.weightless else _duration(took, language)
     unfold = escaped(say("inspect.unfold", language, name=stage.name))
     return (
@@ -175,7 +175,10 @@ def _shape(stage: Stage, inspection: Inspection, language: str) -> str:
 
 def _details(stage: Stage, source: str, inspection: Inspection, language: str) -> str:
     why = stage_words(stage, inspection, language)
-    meaning = " × ".join(f"{size} {what}" for size, what in _sizes(stage, inspection, language))
+    meaning = "".join(
+        f'<tr><th scope=row class="number">{size}</th><td>{escaped(what)}</td></tr>'
+        for size, what in _sizes(stage, inspection, language)
+    )
     facts = "".join(
         f"<tr><th scope=row>{escaped(say(f'number.{name}', language))}</th>"
         f'<td class="number">{value:.4g}</td></tr>'
@@ -185,23 +188,21 @@ def _details(stage: Stage, source: str, inspection: Inspection, language: str) -
     place = "" if stage.device in ("", "meta") else f" · {stage.device}"
     return (
         f"<p>{escaped(why)}</p>{large}"
-        f'<p class="quiet">{escaped(meaning)} · {escaped(stage.dtype)}{escaped(place)}</p>'
+        f'<table class="parts">{meaning}</table>'
+        f'<p class="quiet">{escaped(stage.dtype)}{escaped(place)}</p>'
         f'<table class="parts">{facts}</table>'
     )
 
 
 def _large(stage: Stage, source: str, inspection: Inspection, language: str) -> str:
-    """The picture of a stage once more; under a strip, how it is read."""
-    name = escaped(stage.name)
-    if not is_strip(stage):
-        return f'<img class="large" src="{source}" alt="{name}">'
-    parts = [say("inspect.strip", language)]
-    if is_marked(stage, inspection.of_images):
+    """The picture of a stage once more, and how it is read."""
+    drawn = form(stage)
+    parts = [] if drawn == "pixels" else [say(f"inspect.{drawn}", language)]
+    if drawn == "strip" and is_marked(stage, inspection.of_images):
         parts.append(say("inspect.strip.images", language))
-    how = joined(parts, language)
-    return (
-        f'<img class="large strip" src="{source}" alt="{name}"><p class="quiet">{escaped(how)}</p>'
-    )
+    how = f'<p class="quiet">{escaped(joined(parts, language))}</p>' if parts else ""
+    kind = "large strip" if drawn == "strip" else "large"
+    return f'<img class="{kind}" src="{source}" alt="{escaped(stage.name)}">{how}'
 
 
 def words(likeliest: Sequence[Word], language: str) -> str:

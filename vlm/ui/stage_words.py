@@ -13,7 +13,7 @@ from vlm.stage_pictures import GRIDS
 from vlm.strings import say
 
 FEATURES = ("images", "positions", "width")
-OF_PATCHES = ("patch_positions", "vision_tower", "selected")
+OF_PATCHES = ("patch_positions", "patch_embedding", "vision_tower", "selected")
 """Stages whose positions are patches, perhaps with a class token."""
 OF_TOKENS = ("pixel_shuffle", "projector")
 """Stages whose positions are visual tokens."""
@@ -40,6 +40,8 @@ def stage_words(stage: Stage, inspection: Inspection, language: str) -> str:
     """What a stage is; empty for one that nothing is known of."""
     told = {
         "pixel_values": _pixels,
+        "stem": _stem,
+        "patch_embedding": _embedded,
         "vision_tower": _tower,
         "selected": _selected,
         "pixel_shuffle": _shuffled,
@@ -88,9 +90,7 @@ def axis_words(stage: Stage, axis: str, inspection: Inspection, language: str) -
 
 def is_about(stage: Stage, axis: str, inspection: Inspection) -> bool:
     """Whether a number of a shape depends on words that were counted in bytes."""
-    if axis != "tokens" or not inspection.byte_words:
-        return False
-    return stage.array.shape[stage.axes.index(axis)] == inspection.tokens
+    return axis == "tokens" and inspection.counts_bytes(stage)
 
 
 def in_strips(inspection: Inspection) -> bool:
@@ -151,8 +151,23 @@ def _pixels(stage: Stage, inspection: Inspection, language: str) -> list[str]:
     else:
         kind = {".whole": ".whole", "": ""}.get(_cut(inspection), ".tiles")
     parts = [say(f"stage.pixel_values{kind}", language), say("stage.pixel_values.alpha", language)]
-    if inspection.pixel_scale is not None and stage.known and stage.axes[-1] == "width":
-        parts.append(say("stage.pixel_values.colours", language))
+    if stage.known and stage.axes[-1] == "width":
+        kept = "colours" if inspection.pixel_scale is not None else "one_scale"
+        parts.append(say(f"stage.pixel_values.{kept}", language))
+    return parts
+
+
+def _stem(stage: Stage, inspection: Inspection, language: str) -> list[str]:
+    rows, columns = stage.array.shape[-2:]
+    return [say("stage.stem", language, rows=rows, columns=columns)]
+
+
+def _embedded(stage: Stage, inspection: Inspection, language: str) -> list[str]:
+    parts = [say("stage.patch_embedding", language)]
+    if any(figure.name in ("table", "positions", "buckets") for figure in inspection.figures):
+        parts.append(say("stage.patch_embedding.places", language))
+    if class_token(inspection) and stage.axes == FEATURES and not _is_square(stage.array.shape[1]):
+        parts.append(say("stage.patch_embedding.class", language))
     return parts
 
 

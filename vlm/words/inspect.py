@@ -116,6 +116,16 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "features it is their length.",
         "从第一个 token 到最后一个，每个一色：深色小，浅色大；特征按向量长度。",
     ),
+    "inspect.features": (
+        "A colour for each position, by the three directions in which the features differ most: "
+        "like colours are like features. Which colour it is says nothing.",
+        "每个位置一种颜色，取特征差异最大的三个方向：颜色相近，特征就相近；具体是什么颜色没有含义。",
+    ),
+    "inspect.histogram": (
+        "How often each value occurs, from the smallest on the left to the largest on the right; "
+        "rare ones are drawn higher than they are, to be seen.",
+        "各数值出现的次数，左边最小，右边最大；少见的画得偏高，以便看见。",
+    ),
     "inspect.strip.images": (
         "The line below it marks the tokens of the image.",
         "下方的线标出图像的 token。",
@@ -184,6 +194,7 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "词下的横条就是它的概率。",
     ),
     "looked.word": ("{word}, {share} % likely", "{word}，概率 {share}%"),
+    "looked.number": ("{number} of question {turn}", "{number}（第 {turn} 问）"),
     "looked.image": ("Image {number} · {name}", "图片 {number} · {name}"),
     "looked.low": ("little", "少"),
     "looked.high": ("most", "最多"),

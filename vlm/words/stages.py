@@ -84,6 +84,11 @@ STAGES: Mapping[str, tuple[str, str]] = {
         "Drawn with the normalisation taken back.",
         "图中已还原归一化，显示原本的颜色。",
     ),
+    "stage.pixel_values.one_scale": (
+        "Drawn from the smallest number to the largest, as this processor does not show how it "
+        "normalises: the colours are not those of the photo.",
+        "按最小值到最大值着色：该处理器没有显出它怎样归一化，所以颜色与照片不同。",
+    ),
     "stage.tgt_sizes": (
         "Rows and columns of patches of each picture, which differ from picture to picture.",
         "每张图的图块行数和列数，各图可以不同。",
@@ -91,6 +96,27 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "stage.patch_positions": (
         "Which place of the table of positions each patch takes, by its share of height and width.",
         "每个图块取位置表的哪一格，由它在高和宽上的比例决定。",
+    ),
+    "stage.stem": (
+        "What the first convolution makes of the pixels, on a grid of {rows} × {columns} cells. "
+        "This tower has no patches: one convolution after another makes the cells fewer and "
+        "larger.",
+        "第一层卷积从像素得到的结果，网格为 {rows} × {columns}。这个视觉塔不切图块："
+        "卷积一层层做下去，格子越来越少，每格覆盖的范围越来越大。",
+    ),
+    "stage.patch_embedding": (
+        "Each patch as a row of numbers, which one convolution makes of its pixels. No patch knows "
+        "another yet.",
+        "每个图块变成一行数值，由一层卷积从它的像素算出。此时图块之间还互不相识。",
+    ),
+    "stage.patch_embedding.places": (
+        "What the table of positions says of its place is added to it here.",
+        "位置表中它那一格的数值也在这里加上。",
+    ),
+    "stage.patch_embedding.class": (
+        "The first position is no patch but the class token, which starts the same for every "
+        "picture.",
+        "第一个位置不是图块，而是类别 token，对每张图起点都一样。",
     ),
     "stage.vision_tower": (
         "Features after the last layer of the vision tower.",

@@ -34,6 +34,12 @@ STAGES = (
         axes="images, channels, height, width",
     ),
     Tap(
+        name="patch_embedding",
+        module="model.vision_tower.embeddings",
+        side="output",
+        axes="images, positions, width",
+    ),
+    Tap(
         name="vision_tower",
         module="model.vision_tower",
         side="output",

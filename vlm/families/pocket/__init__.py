@@ -34,11 +34,18 @@ CHECKPOINTS = (
 )
 
 STAGES = (
+    Tap(name="input_ids", side="input", value="input_ids", axes="batch, tokens"),
     Tap(
         name="pixel_values",
         side="input",
         value="pixel_values",
         axes="images, channels, height, width",
+    ),
+    Tap(
+        name="stem",
+        module="model.vision_tower.stem",
+        side="output",
+        axes="images, width, rows, columns",
     ),
     Tap(
         name="vision_tower",
