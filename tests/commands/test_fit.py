@@ -20,7 +20,7 @@ def test_a_row_for_each_precision_and_the_advice(run, folder):
     rows = [line for line in ran.out.splitlines() if line.startswith(f"| {folder}")]
     assert [row.split(" | ")[1] for row in rows] == ["bf16", "int8", "nf4"]
     assert all(row.endswith("fits |") for row in rows)
-    said = "Fits in bf16 as asked: 512 tokens of context, 2 images; "
+    said = "Fits in bf16 as asked: 512 tokens of context, images: 2; "
     assert ran.out.splitlines()[-1].startswith(said)
 
 

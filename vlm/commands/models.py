@@ -15,7 +15,8 @@ def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Prints one row a checkpoint, then how to load any other."""
     language = terminal_language(settings)
     for each in families.catalogue():
-        facts = (each.name, f"{each.parameters:g} M", each.license, " ".join(each.languages))
+        license = each.license or say("license.page", language)
+        facts = (each.name, f"{each.parameters:g} M", license, " ".join(each.languages))
         print(*facts, say(each.good_at, language), sep="\t")
     print(say("cli.any_model", language))
     return 0

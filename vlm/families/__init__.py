@@ -35,7 +35,7 @@ class Checkpoint:
         source: the folder or hub id that is loaded, or several joined by "+".
         revision: of the hub repository that was looked at; None where none was.
         parameters: how many, in millions.
-        license: its SPDX name or a few words.
+        license: its SPDX name or a few words; empty where only its page tells.
         languages: it answers in, as codes of BCP 47.
         context_length: tokens of prompt and answer together, as its configuration says.
         images: the most in one prompt, as its makers say; None: several, no limit stated.

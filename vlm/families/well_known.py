@@ -198,7 +198,7 @@ CHECKPOINTS = (
         1300,
         revision="8169864629825dc1d755a5aa1cd8b5935dcbc83f",
         context_length=262144,
-        license="see the model's page",
+        license="",
         languages=ENGLISH_CHINESE,
         good_at="minicpm_v4_6.good_at",
     ),

@@ -149,7 +149,7 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
         f"{each.context_length:,}",
         images,
         escaped(_languages(each.languages, language)),
-        escaped(each.license),
+        escaped(each.license or say("license.page", language)),
         bar(row.verdict, language) + _agreement(row, language),
     ]
     columns = "".join(

@@ -85,9 +85,9 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     ),
     "error.too_big": (
         "The weights of {name} take {needed:.1f} GB, and this machine has {there:.1f} GB in all. "
-        "Load it in 4 bits (--quantization nf4), or choose a smaller model.",
-        "{name} 的权重需要 {needed:.1f} GB，而本机总共只有 {there:.1f} GB。请以 4 位加载"
-        "（--quantization nf4），或选择更小的模型。",
+        "Choose a smaller model, or fewer bits if they are not 4 yet (--quantization nf4).",
+        "{name} 的权重需要 {needed:.1f} GB，而本机总共只有 {there:.1f} GB。请选择更小的模型；"
+        "若还不是 4 位，也可减少位数（--quantization nf4）。",
     ),
     "error.no_photo": (
         "There is no photo yet. Choose one, or press an example.",

@@ -69,6 +69,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "column.images": ("Images", "图像"),
     "column.languages": ("Languages", "语言"),
     "column.license": ("Licence", "许可"),
+    "license.page": ("see its page on the hub", "见其 hub 页面"),
     "column.fit": ("On this machine, {precision}", "在本机，{precision}"),
     "images.several": ("several", "多张"),
     "languages.more": ("{first} and {count} more", "{first} 等 {count} 种"),

@@ -50,13 +50,13 @@ TERMINAL: Mapping[str, tuple[str, str]] = {
     "fit.tight": ("tight", "勉强"),
     "fit.too_big": ("too big", "放不下"),
     "fit.as_asked": (
-        "Fits in {precision} as asked: {context} tokens of context, {images} images{fewer}; "
+        "Fits in {precision} as asked: {context} tokens of context, images: {images}{fewer}; "
         "{total:.2f} GB at the most.",
         "以 {precision} 可按要求容纳：上下文 {context} 个词元、{images} 张图片{fewer}；"
         "最多 {total:.2f} GB。",
     ),
     "fit.smaller": (
-        "The largest that fits: {precision}, {context} tokens of context, {images} images{fewer}; "
+        "The largest that fits: {precision}, {context} tokens of context, images: {images}{fewer}; "
         "{total:.2f} GB at the most.",
         "能容纳的最大设置：{precision}、上下文 {context} 个词元、{images} 张图片{fewer}；"
         "最多 {total:.2f} GB。",
