@@ -50,6 +50,7 @@ def test_internvl_keeps_its_class_token_until_the_shuffle() -> None:
     assert "32 × 32 places for 32 × 32 patches: used as it is stored" in tower
     assert axes(found, "pixel_values")[0] == "pictures: tiles and thumbnail"
     patches = said(found, "patch_embedding")
+    assert "448 pixels a side make 32 × 32 patches of 14 × 14 pixels" in patches
     assert "table of positions" in patches and "class token" in patches
     assert "1024 patches and before them the class token" in axes(found, "patch_embedding")[1]
     assert "1024 patches and before them the class token" in axes(found, "vision_tower")[1]
@@ -93,7 +94,7 @@ def test_pocket_has_convolutions_and_one_picture() -> None:
     found = look("pocket")
     assert "has no attention" in said(found, "vision_tower")
     assert "whole picture" not in said(found, "vision_tower")
-    assert "64 patches become 16 tokens" in said(found, "pixel_shuffle")
+    assert "64 positions become 16 tokens" in said(found, "pixel_shuffle")
     assert "Nothing is lost" in said(found, "pixel_shuffle")
     assert axes(found, "pixel_values")[0] == "pictures: one for each photo"
     assert "cell" in axes(found, "vision_tower")[1]
@@ -190,7 +191,7 @@ def test_a_shuffle_that_drops_more_than_it_says_is_not_said_to_keep_all() -> Non
     states = [stage for stage in less.stages if stage.name != "selected"]
     less = replace(less, stages=tuple(states))
     assert "lost" not in said(less, "pixel_shuffle")
-    assert "Neighbouring patches" in said(less, "pixel_shuffle")
+    assert "Neighbouring positions" in said(less, "pixel_shuffle")
 
 
 def test_a_table_that_is_resized() -> None:

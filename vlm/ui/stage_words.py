@@ -164,9 +164,15 @@ def _stem(stage: Stage, inspection: Inspection, language: str) -> list[str]:
 
 def _embedded(stage: Stage, inspection: Inspection, language: str) -> list[str]:
     parts = [say("stage.patch_embedding", language)]
+    leading = bool(class_token(inspection)) and not _is_square(stage.array.shape[1])
+    if stage.axes == FEATURES and class_token(inspection) is not None:
+        pixels = next(each for each in inspection.stages if each.name == "pixel_values")
+        side, across = math.isqrt(stage.array.shape[1] - leading), pixels.array.shape[-1]
+        sizes = {"pixels": across, "side": side, "patch": across // side}
+        parts.append(say("stage.patch_embedding.sizes", language, **sizes))
     if any(figure.name in ("table", "positions", "buckets") for figure in inspection.figures):
         parts.append(say("stage.patch_embedding.places", language))
-    if class_token(inspection) and stage.axes == FEATURES and not _is_square(stage.array.shape[1]):
+    if leading and stage.axes == FEATURES:
         parts.append(say("stage.patch_embedding.class", language))
     return parts
 

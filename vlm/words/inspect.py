@@ -94,8 +94,14 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "Thumbnail, the whole photo once more: {count} tokens, {first} to {last} of the prompt",
         "缩略图，即整张照片：{count} 个 token，提示词中第 {first}–{last} 个",
     ),
-    "inspect.thumbnail.first": ("Thumbnail, read before the tiles", "缩略图，在各块之前读入"),
-    "inspect.thumbnail.last": ("Thumbnail, read after the tiles", "缩略图，在各块之后读入"),
+    "inspect.thumbnail.first": (
+        "Thumbnail, the only picture of the whole; read before the tiles",
+        "缩略图，唯一的全图，在各块之前读入",
+    ),
+    "inspect.thumbnail.last": (
+        "Thumbnail, the only picture of the whole; read after the tiles",
+        "缩略图，唯一的全图，在各块之后读入",
+    ),
     "inspect.thumbnail.mark": ("T", "缩"),
     "inspect.sequence": ("The merged sequence", "合并后的序列"),
     "inspect.sequence.words": (

@@ -99,15 +99,19 @@ STAGES: Mapping[str, tuple[str, str]] = {
     ),
     "stage.stem": (
         "What the first convolution makes of the pixels, on a grid of {rows} × {columns} cells. "
-        "This tower has no patches: one convolution after another makes the cells fewer and "
-        "larger.",
-        "第一层卷积从像素得到的结果，网格为 {rows} × {columns}。这个视觉塔不切图块："
+        "This tower has no patches and no table of positions: one convolution after another makes "
+        "the cells fewer and larger.",
+        "第一层卷积从像素得到的结果，网格为 {rows} × {columns}。这个视觉塔不切图块，也没有位置表："
         "卷积一层层做下去，格子越来越少，每格覆盖的范围越来越大。",
     ),
     "stage.patch_embedding": (
         "Each patch as a row of numbers, which one convolution makes of its pixels. No patch knows "
         "another yet.",
         "每个图块变成一行数值，由一层卷积从它的像素算出。此时图块之间还互不相识。",
+    ),
+    "stage.patch_embedding.sizes": (
+        "{pixels} pixels a side make {side} × {side} patches of {patch} × {patch} pixels.",
+        "边长 {pixels} 像素，切成 {side} × {side} 个图块，每块 {patch} × {patch} 像素。",
     ),
     "stage.patch_embedding.places": (
         "What the table of positions says of its place is added to it here.",
@@ -173,13 +177,13 @@ STAGES: Mapping[str, tuple[str, str]] = {
         "这个视觉塔没有类别 token：{kept} 个位置都是图块，全部传下去。",
     ),
     "stage.pixel_shuffle": (
-        "Neighbouring patches gathered into one token: fewer positions, each so much wider.",
-        "相邻图块收拢成一个 token：位置变少，每个相应变宽。",
+        "Neighbouring positions gathered into one token: fewer of them, each so much wider.",
+        "相邻位置收拢成一个 token：位置变少，每个相应变宽。",
     ),
     "stage.pixel_shuffle.all": (
-        "{patches} patches become {tokens} tokens, {each} side by side in each. Nothing is lost or "
-        "averaged.",
-        "{patches} 个图块变成 {tokens} 个 token，每个并排放 {each} 个，没有丢弃也没有平均。",
+        "{patches} positions become {tokens} tokens, {each} side by side in each. Nothing is lost "
+        "or averaged.",
+        "{patches} 个位置变成 {tokens} 个 token，每个并排放 {each} 个，没有丢弃也没有平均。",
     ),
     "stage.pixel_shuffle.without": (
         "The class token is left out here: of {had} positions {patches} are patches and become "
@@ -199,8 +203,10 @@ STAGES: Mapping[str, tuple[str, str]] = {
         "都得到 {queries} 个 token；没有查询问到的就丢了。",
     ),
     "stage.inputs_embeds": (
-        "The merged sequence: embedded words with the visual tokens in their places.",
-        "合并后的序列：词向量，其中占位处换成了视觉 token。",
+        "The merged sequence: embedded words with the visual tokens in their places. From here on "
+        "words and pictures, and one tile and another, can take note of each other.",
+        "合并后的序列：词向量，其中占位处换成了视觉 token。从这里起，文字与图像、块与块之间"
+        "才能互相看到。",
     ),
     "stage.attention_mask": (
         "1 for tokens that are attended to, 0 for those that are not.",
@@ -226,9 +232,10 @@ STAGES: Mapping[str, tuple[str, str]] = {
     ),
     "drawing.buckets": (
         "The table of positions has {side} × {side} places; the {patches} patches of this photo "
-        "use {used} of {places}. They are spread evenly over it, never at random.",
-        "位置表有 {side} × {side} 格；这张照片的 {patches} 个图块用了 {places} 格中的 {used} 格，"
-        "均匀铺开，绝非随机。",
+        "use {used} of {places}: each by its share of height and width, never at random. Patches "
+        "at the same share, such as those of several pictures, have one place.",
+        "位置表有 {side} × {side} 格；这张照片的 {patches} 个图块用了 {places} 格中的 {used} 格："
+        "各按自己在高和宽上的比例取格，绝非随机。比例相同的图块（例如来自几张图的）取同一格。",
     ),
     "drawing.positions.same": (
         "The table of positions, {stored} × {stored}: used as it is stored, for {side} × {side} "
