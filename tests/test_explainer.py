@@ -59,6 +59,11 @@ def test_every_model_explains_an_answer(engine: Engine) -> None:
 
 
 def test_an_answer_without_images_has_no_places(engine: Engine) -> None:
+    if engine.capabilities().needs_image:
+        with pytest.raises(RequestError) as caught:
+            engine.explain([user_message("What?")], "A cat.")
+        assert caught.value.key == "without_image"
+        return
     found = engine.explain([user_message("What?")], "A cat.")
     assert (found.sights, found.layers) == ((), ())
     assert len(found.tokens) > 0
