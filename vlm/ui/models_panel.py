@@ -59,11 +59,12 @@ class Parts:
     unload: gr.Button
     verdict: gr.HTML
     table: gr.HTML
+    redraw: gr.Textbox
     channel: gr.HTML
 
     @property
     def shown(self) -> list[Any]:
-        """What handlers update."""
+        """What handlers update; a new value in `redraw`, which is not seen, draws the table."""
         return [
             self.now,
             self.progress,
@@ -75,7 +76,7 @@ class Parts:
             self.cancel,
             self.unload,
             self.verdict,
-            self.table,
+            self.redraw,
         ]
 
 
@@ -116,6 +117,7 @@ class ModelsPanel:
             cancel=cancel,
             unload=unload,
             table=table,
+            redraw=gr.Textbox(visible="hidden"),
             channel=hears,
             **choice,
         )
@@ -168,26 +170,41 @@ class ModelsPanel:
         ]
         parts.check.click(self.check, chosen, shown, **RUNNING)
         parts.cancel.click(self.cancel, None, None, **QUIET)
-        for part in (parts.precision, parts.dtype):
-            part.input(self.show, chosen, shown, **RUNNING)
+        # By one handler, which one change after the other goes through: the table of a precision
+        # that was chosen before could come last.
+        gr.on(
+            [parts.precision.input, parts.dtype.input, parts.redraw.change],
+            self.show,
+            [parts.precision, parts.dtype, context.language],
+            parts.table,
+            trigger_mode="always_last",
+            **QUIET,
+        )
         for event in events:  # the other tabs: the model's own options, tokens of images
             for refresh, inputs, outputs in context.refreshers:
                 event.then(refresh, inputs, outputs, **QUIET)
         context.tab.select(self.arrive, chosen, shown, **RUNNING)
-        context.refreshers.append((self.relabel, chosen, parts.shown))
+        context.refreshers.append((self.relabel, [context.language], parts.shown))
         models_api.serve(context, self.picker)
 
     # ---- what is done ----
 
     def arrive(self, model: str, precision: str, dtype: str, language: str) -> Iterator[Updates]:
         """The tab was opened; somebody may be loading a model."""
-        yield self.at_rest(model, precision, dtype, language)
+        yield self.at_rest(language)
         if (loading := self.slot.loading) is not None:
             yield from self.follow(loading, precision, dtype, language)
 
-    def show(self, model: str, precision: str, dtype: str, language: str) -> Iterator[Updates]:
-        """The list in another precision."""
-        yield {self.parts.table: self._table(precision, dtype, language)}
+    def show(self, precision: str, dtype: str, language: str) -> str:
+        """The list, in the precision that is chosen now."""
+        loaded = self.slot.settings.model if self.slot.state == "ready" else ""
+        return models_view.table(
+            self._rows(precision, dtype),
+            loaded,
+            self.may_load,
+            say(f"precision.{precision}", language),
+            language,
+        )
 
     def exchange(self, model: str, precision: str, dtype: str, language: str) -> Iterator[Updates]:
         """Loads the chosen model in place of the one that is here."""
@@ -225,7 +242,7 @@ class ModelsPanel:
             seconds = time.monotonic() - since
             yield {parts.progress: models_view.loading(loading, name, seconds, language), **buttons}
         yield {
-            **self.at_rest("", precision, dtype, language),
+            **self.at_rest(language),
             # a name that did not come stays there, to be corrected
             parts.picker: gr.update(value=(loading if loading.error else self.slot).settings.model),
             parts.notice: self._ended(loading, name, precision, dtype, language),
@@ -264,7 +281,7 @@ class ModelsPanel:
         except VLMError as error:
             notice = card(error_text(error, language), "", language)
         yield {
-            **self.at_rest(model, precision, dtype, language),
+            **self.at_rest(language),
             self.parts.notice: notice,
             self.context.model_status: frame.model_words(self.context, language),
         }
@@ -282,7 +299,7 @@ class ModelsPanel:
         words = advice_words(found.advice, found.wanted, found.verdicts[0].free, language)
         yield {
             self.parts.verdict: models_view.verdicts(found, words, language),
-            self.parts.table: self._table(precision, dtype, language),
+            self.parts.redraw: str(time.monotonic_ns()),
         }
 
     def hear(
@@ -297,13 +314,13 @@ class ModelsPanel:
 
     # ---- what is shown ----
 
-    def relabel(self, model: str, precision: str, dtype: str, language: str) -> Updates:
+    def relabel(self, language: str) -> Updates:
         """In another language, or for another model; nothing where nobody has opened the tab."""
         if not self.picker.asked:
             return gr.skip()
-        return self.at_rest(model, precision, dtype, language)
+        return self.at_rest(language)
 
-    def at_rest(self, model: str, precision: str, dtype: str, language: str) -> Updates:
+    def at_rest(self, language: str) -> Updates:
         """Everything as it stands; how far a loading is, `follow` draws."""
         parts, slot = self.parts, self.slot
         here = slot.state == "ready"
@@ -316,20 +333,10 @@ class ModelsPanel:
         return {
             parts.now: models_view.now(slot.able, here, language),
             **(still if slot.loading is None else {}),
-            parts.table: self._table(precision, dtype, language),
+            parts.redraw: str(time.monotonic_ns()),
             parts.precision: gr.update(choices=_choices("precision", PRECISIONS, language)),
             parts.dtype: gr.update(choices=_choices("dtype", CHOICES["dtype"], language)),
         }
-
-    def _table(self, precision: str, dtype: str, language: str) -> str:
-        loaded = self.slot.settings.model if self.slot.state == "ready" else ""
-        return models_view.table(
-            self._rows(precision, dtype),
-            loaded,
-            self.may_load,
-            say(f"precision.{precision}", language),
-            language,
-        )
 
     def _rows(self, precision: str, dtype: str) -> list[Row]:
         return self.picker.rows(precision, dtype, self._freed())
