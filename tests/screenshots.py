@@ -115,7 +115,7 @@ def looked(page: Page) -> None:
 def models(page: Page) -> None:
     """What is loaded, and what each model of the list would take in 4 bits."""
     page.locator("#model-status .status").click()
-    page.locator("#quantization").get_by_label("4 bit").check()
+    page.locator("#quantization").get_by_label("4 bit", exact=True).check()
     page.locator("#fit-table thead").get_by_text("4 bit").wait_for()
 
 
