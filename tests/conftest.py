@@ -69,6 +69,16 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return folders
 
 
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder wide enough that constants, such as the table of 4-bit values, do not count."""
+    from .support import tiny
+
+    folder = tmp_path_factory.mktemp("wide")
+    tiny.llava(folder, hidden_size=512, intermediate_size=1536, head_dim=128)
+    return folder
+
+
 @pytest.fixture
 def hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: Mapping[str, Path]

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlm import memory
-from vlm import quantization as bits
+from vlm import memory, prequantized
 from vlm.blueprint import read
 from vlm.errors import ModelError
 from vlm.estimate import judge
@@ -75,7 +74,7 @@ def test_of_a_quantised_repository_the_headers_alone_are_read(hub: Hub, small: P
     whole = (small / "model.safetensors").stat().st_size
     blueprint = read(ID, device="cpu")
     (verdict,) = judge(blueprint, SMALL, free=10**9)
-    assert verdict.estimate.weights == bits.stored_bytes(str(small)) > 0.8 * whole
+    assert verdict.estimate.weights == prequantized.stored_bytes(str(small)) > 0.8 * whole
     asked = weights_of(hub)
     assert asked
     assert all(span.startswith("bytes=0-") and span != "bytes=0-" for span in asked)

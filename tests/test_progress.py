@@ -9,8 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from vlm import memory
-from vlm import quantization as bits
+from vlm import memory, prequantized
 from vlm.engine import Engine
 from vlm.errors import ModelError
 from vlm.loading import load
@@ -114,7 +113,7 @@ def test_files_that_are_quantised_can_be_too_large_too(
     monkeypatch.setattr(memory, "most_bytes", lambda device: 100_000)
     with pytest.raises(ModelError, match="in nf4 its weights alone need") as caught:
         load(str(small), device="cpu")
-    assert caught.value.facts["needed"] == bits.stored_bytes(str(small)) / 1e9
+    assert caught.value.facts["needed"] == prequantized.stored_bytes(str(small)) / 1e9
 
 
 def test_with_a_device_map_all_devices_count(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """What is held in fewer bits: which layers, how many bytes, and files that already are."""
 
-import json
-import shutil
 from pathlib import Path
 
 import bitsandbytes
@@ -13,21 +11,12 @@ from vlm import families, memory
 from vlm import quantization as bits
 from vlm.errors import ModelError
 from vlm.loading import empty_model, load
-from vlm.saving import quantize
 
 from .support import tiny
 
 CPU = torch.device("cpu")
 GIGABYTE = 10**9
 KINDS = ("none", "int8", "nf4", "fp4")
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A decoder wide enough that constants, such as the table of 4-bit values, do not count."""
-    folder = tmp_path_factory.mktemp("wide")
-    tiny.llava(folder, hidden_size=512, intermediate_size=1536, head_dim=128)
-    return folder
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -109,12 +98,6 @@ def test_what_a_model_holds_stays_the_same_in_8_bits(wide: Path) -> None:
     assert bits.held_bytes(model) == before
 
 
-def test_headers_tell_the_bytes_of_files(wide: Path) -> None:
-    model = load(str(wide), quantization="none", device="cpu", dtype="float32").model
-    weights = sum(each.nbytes for each in model.parameters())
-    assert bits.stored_bytes(str(wide)) == weights
-
-
 # ---- which layers ----
 
 
@@ -170,59 +153,7 @@ def test_it_computes_in_the_type_of_what_is_not_quantised(wide: Path, dtype: tor
     assert model.get_output_embeddings().weight.dtype == dtype
 
 
-# ---- quantised already ----
-
-
-@pytest.fixture(scope="module")
-def small(wide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The wide checkpoint, written in each precision."""
-    folder = tmp_path_factory.mktemp("small")
-    return {kind: str(quantize(str(wide), folder / kind, kind, device="cpu")) for kind in KINDS[1:]}
-
-
-@pytest.mark.parametrize("kind", KINDS[1:])
-def test_files_that_are_quantised_load_as_they_are(small: dict[str, str], kind: str) -> None:
-    for wanted in ("auto", kind):
-        loaded = load(small[kind], quantization=wanted, device="cpu")
-        assert loaded.quantization == loaded.precision == kind
-        assert set(bits.quantised_modules(loaded.model).values()) == {kind}
-    assert bits.stored_bytes(small[kind]) == pytest.approx(bits.held_bytes(loaded.model), rel=0.02)
-
-
-@pytest.mark.parametrize("kind", KINDS[1:])
-def test_files_that_are_quantised_load_in_nothing_else(small: dict[str, str], kind: str) -> None:
-    for wanted in set(KINDS) - {kind}:
-        with pytest.raises(ModelError) as caught:
-            load(small[kind], quantization=wanted, device="cpu")
-        assert caught.value.key == "already_quantised"
-        assert caught.value.facts["got"] == kind
-        assert caught.value.facts["wanted"] == wanted
-
-
-@pytest.mark.parametrize(
-    ("method", "package"), [("gptq", "gptqmodel"), ("awq", "gptqmodel"), ("hqq", "hqq")]
-)
-def test_a_package_that_is_not_here_is_named(
-    wide: Path, tmp_path: Path, method: str, package: str
-) -> None:
-    folder = shutil.copytree(wide, tmp_path / "other")
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": method, "bits": 4, "group_size": 128}
-    (folder / "config.json").write_text(json.dumps(config))
-    if bits._is_here(package):
-        pytest.skip(f"{package} is here")
-    with pytest.raises(ModelError, match=f"pip install {package}") as caught:
-        load(str(folder), device="cpu")
-    assert caught.value.facts["got"] == method
-
-
-def test_gguf_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    file = tmp_path / "model.Q4_K_M.gguf"
-    file.write_bytes(b"GGUF")
-    for source in (file, tmp_path):
-        with pytest.raises(ModelError) as caught:
-            load(str(source), device="cpu")
-        assert caught.value.key == "gguf_not_taken"
+# ---- devices ----
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

@@ -37,6 +37,7 @@ ORDER = (
     "construction",
     "model_errors",
     "quantization",
+    "prequantized",
     "download",
     "processor_parts",
     "processors",

@@ -17,18 +17,19 @@ from PIL import Image as pillow
 from torch.utils._pytree import tree_flatten
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from vlm import families
+from vlm import families, prequantized
 from vlm import quantization as bits
 from vlm.backend import ImageKnob
 from vlm.families import Family, Opened
 from vlm.image_layout import ImageReader, ReadImage
 from vlm.kv_cache import kv_cache_choices, quantised_states
 from vlm.loading import (
-    SHORT_NAMES,
     choose_device,
     choose_dtype,
     empty_model,
     open_checkpoint,
+    precision_name,
+    weight_bytes_of_stored,
 )
 from vlm.messages import Image
 from vlm.model_errors import model_errors
@@ -95,7 +96,7 @@ class Blueprint:
         self.source = source
         self.device = device
         self.dtype = dtype
-        self.quantization = bits.stored_kind(opened.config) or "none"
+        self.quantization = prequantized.stored_kind(opened.config) or "none"
         self._opened = opened
         self._model: Any = empty_model(opened.config, dtype).eval()
         self._runs: dict[str, _Run] = {}
@@ -128,9 +129,8 @@ class Blueprint:
             workload: what the answer takes in.
         """
         run = self._run(self.fitted(workload))
-        plain = quantization == "none"
         return Estimate(
-            precision=SHORT_NAMES[self.dtype] if plain else quantization,
+            precision=precision_name(quantization, self.dtype),
             weights=self._weights(quantization),
             images=run.images,
             context=run.context,
@@ -157,12 +157,14 @@ class Blueprint:
     # ---- weights ----
 
     def _layers(self, quantization: str) -> list[torch.nn.Linear]:
-        kind = quantization if quantization in ("none", "int8", *bits.FOUR_BITS) else "nf4"
+        plain = quantization == "none" or quantization in prequantized.UNPACKED
+        kind = "none" if plain else quantization if quantization in bits.KINDS else "nf4"
         return list(bits.layers_to_quantise(self._model, kind, self.device).values())
 
     def _weights(self, quantization: str) -> int:
         if self.quantization != "none":
-            return bits.stored_bytes(self.source)
+            kind = self.quantization
+            return weight_bytes_of_stored(self._model, self.source, kind, self.dtype)
         return bits.weight_bytes(self._model, quantization, self.dtype, self.device)
 
     def _loading(self, quantization: str) -> int:
@@ -171,6 +173,8 @@ class Blueprint:
         Those that are unpacked in memory are all there first; others come one by one.
         """
         largest = max(each.numel() for each in self._model.parameters())
+        if self.quantization in prequantized.UNPACKED:
+            return largest * QUANTISING
         if self.quantization != "none":  # nothing is made smaller on the way in
             return largest
         layers = self._layers(quantization)

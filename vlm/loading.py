@@ -10,7 +10,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from vlm import construction, download, families, memory
+from vlm import construction, download, families, memory, prequantized
 from vlm import quantization as bits
 from vlm.errors import ModelError, SettingError
 from vlm.families import Family, Opened
@@ -41,6 +41,19 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 construction.make_by_turns()
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+
+
+def precision_name(kind: str, dtype: torch.dtype) -> str:
+    """What weights are held in, in a word: a number type, or the kind of quantisation.
+
+    Args:
+        kind: "none", "int8", "nf4", "fp4", or another way in which files are quantised already.
+        dtype: of what is not quantised.
+    """
+    if kind == "none":
+        return SHORT_NAMES[dtype]
+    return f"{SHORT_NAMES[dtype]} ({kind})" if kind in prequantized.UNPACKED else kind
+
 
 ONE_AT_A_TIME = threading.Lock()
 """A load sets how the whole process keeps freed memory; two would undo each other's setting."""
@@ -69,9 +82,7 @@ class Loaded:
     @property
     def precision(self) -> str:
         """What the weights are held in: a number type, or the kind of quantisation."""
-        if self.quantization != "none":
-            return self.quantization
-        return SHORT_NAMES[self.model.dtype]
+        return precision_name(self.quantization, self.model.dtype)
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,11 @@ def _count(name: str, module: torch.nn.Module, seen: set[int]) -> ModelPart:
         total += number
         trainable += number if parameter.requires_grad else 0
         quantised += number if packed is not None or parameter.dtype == torch.int8 else 0
+    for layer in module.modules():  # GPTQ and AWQ hold whole numbers in buffers of their own
+        if isinstance(getattr(layer, "qweight", None), torch.Tensor):
+            number = cast(int, layer.in_features) * cast(int, layer.out_features)
+            total += number
+            quantised += number
     return ModelPart(name, total, trainable, quantised)
 
 
@@ -222,12 +238,15 @@ def _fill(
     device_map: str | dict[str, torch.device],
 ) -> tuple[PreTrainedModel, str]:
     """(the model with its weights, what they are held in: "none", "int8", "nf4", ...)."""
-    stored = bits.stored_kind(opened.config)
+    stored = prequantized.stored_kind(opened.config)
     skeleton, spread = empty_model(opened.config, dtype), isinstance(device_map, str)
     if stored is not None:
-        bits.check_stored(source, stored, quantization)
-        quantization, needed = stored, bits.stored_bytes(source)
-        intended, settings = {}, None
+        prequantized.check_stored(source, stored, quantization)
+        quantization = stored
+        needed = weight_bytes_of_stored(skeleton, source, stored, dtype)
+        intended, settings = prequantized.quantised_layers(skeleton, source), None
+        config = prequantized.to_read(opened.config, skeleton, intended)
+        opened = replace(opened, config=config)
     else:
         if quantization == "auto":
             quantization = bits.choose_quantization(skeleton, place, dtype, spread=spread)
@@ -236,11 +255,27 @@ def _fill(
         settings = bits.configuration(skeleton, quantization, dtype, place)
     with _enough_memory(source, needed, quantization, dtype, place, spread):
         model = _read_weights(source, type(skeleton), opened, dtype, device_map, settings)
-    if stored is None:
+    if stored is None or (intended and stored in bits.KINDS):
         bits.check_modules(model, intended, quantization)
-    if intended:
+    if intended and stored is None:
         memory.drop_pages_between(bits.held_storages(model).items())
     return model, quantization
+
+
+def weight_bytes_of_stored(
+    skeleton: PreTrainedModel, source: str, kind: str, dtype: torch.dtype
+) -> int:
+    """Bytes of the weights of a checkpoint that is quantised already, once loaded.
+
+    Args:
+        skeleton: its model on the meta device.
+        source: the folder or hub id.
+        kind: as `prequantized.stored_kind` says.
+        dtype: of what is not quantised.
+    """
+    if kind in prequantized.UNPACKED:
+        return bits.weight_bytes(skeleton, "none", dtype)
+    return prequantized.stored_bytes(source)
 
 
 @contextlib.contextmanager
@@ -249,7 +284,7 @@ def _enough_memory(
 ) -> Iterator[None]:
     """Around the reading of weights: refuses what can never fit, which Linux would end the process
     for, and says what it takes where memory runs out all the same. Raises ModelError."""
-    precision = SHORT_NAMES[dtype] if kind == "none" else kind
+    precision = precision_name(kind, dtype)
 
     def refusal(free: int) -> ModelError:
         return ModelError(

@@ -12,8 +12,8 @@ from vlm.engine import Engine
 from vlm.errors import ModelError
 from vlm.loading import fetch
 from vlm.model_errors import model_errors
+from vlm.prequantized import check_stored
 from vlm.progress import Watch, watching
-from vlm.quantization import check_stored
 from vlm.settings import Settings
 from vlm.sources import check_source, look_up
 from vlm.workload import Workload

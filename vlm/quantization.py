@@ -4,22 +4,13 @@ In: a model on the meta device, or loaded. Out: bitsandbytes' configuration, byt
 modules by full dotted path. Vision tower, projector and output head always keep 16 bits.
 """
 
-import importlib.util
-import json
-import re
-import struct
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterator
 
 import torch
-from huggingface_hub import get_safetensors_metadata
-from huggingface_hub.errors import NotASafetensorsRepoError
-from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
+from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from vlm import memory
 from vlm.errors import ModelError
-from vlm.families import common
 
 CPU_BLOCK = (32, 64)
 """bitsandbytes lays 4-bit weights out in such blocks on CPUs with AVX512-BF16; others crash it."""
@@ -34,19 +25,8 @@ PACKED_TABLES = 16 * 4 + 4
 """What is left of them once a CPU has laid the weights out for its kernels."""
 
 FOUR_BITS = ("nf4", "fp4")
-
-PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "gptq": ("gptqmodel", "optimum"),
-    "awq": ("gptqmodel",),
-    "compressed-tensors": ("compressed_tensors",),
-    "hqq": ("hqq",),
-    "quanto": ("optimum.quanto",),
-    "torchao": ("torchao",),
-    "aqlm": ("aqlm",),
-    "eetq": ("eetq",),
-    "auto-round": ("auto_round",),
-}
-"""`quant_method` of a checkpoint that is quantised already -> modules that read it."""
+KINDS = ("int8", *FOUR_BITS)
+"""Those of bitsandbytes."""
 
 
 # ---- which modules ----
@@ -179,53 +159,6 @@ def check_modules(model: torch.nn.Module, intended: Collection[str], quantizatio
         )
 
 
-# ---- checkpoints that are quantised already ----
-
-
-def stored_kind(config: PreTrainedConfig) -> str | None:
-    """How a checkpoint is quantised already: "nf4", "fp4", "int8" or another method's name.
-
-    None where it is not.
-    """
-    stored = getattr(config, "quantization_config", None)
-    if not stored:
-        return None
-    facts: dict[str, Any] = stored if isinstance(stored, dict) else stored.to_dict()
-    method = str(facts.get("quant_method") or "bitsandbytes")
-    if not method.startswith("bitsandbytes"):
-        return method
-    if facts.get("load_in_8bit") or facts.get("_load_in_8bit"):
-        return "int8"
-    return str(facts.get("bnb_4bit_quant_type") or "fp4")
-
-
-def check_stored(source: str, kind: str, wanted: str) -> None:
-    """Whether a checkpoint that is quantised already can be loaded as it is wanted.
-
-    Args:
-        source: for the sentence.
-        kind: as `stored_kind` says.
-        wanted: "auto", "none", "int8", "nf4" or "fp4".
-
-    Raises:
-        ModelError: it is held in other bits than are wanted, or a package is needed that is not
-            here.
-    """
-    if wanted not in ("auto", kind):
-        raise ModelError("already_quantised", source=source, got=kind, wanted=wanted)
-    missing = [name for name in PACKAGES.get(kind, ()) if not _is_here(name)]
-    if missing:
-        package = re.sub(r"[._]", "-", missing[0])
-        raise ModelError("quantiser_missing", source=source, got=kind, package=package)
-
-
-def _is_here(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package around it
-        return False
-
-
 # ---- bytes ----
 
 
@@ -271,33 +204,6 @@ def weight_bytes(
         if any(part in name.split(".") for part in strict) and id(each) in plain:
             total += each.numel() * (torch.float32.itemsize - dtype.itemsize)
     return total + sum(each.nbytes for each in model.buffers())
-
-
-def stored_bytes(source: str) -> int:
-    """Bytes of all tensors in the safetensors files of a folder or hub id; headers alone are read.
-
-    0 where it has none. Of a hub id that is not on this machine the hub sends the headers.
-    """
-    folder = common.kept_folder(source)
-    if folder is None:
-        try:
-            headers = get_safetensors_metadata(source).files_metadata.values()
-        except NotASafetensorsRepoError:
-            return 0
-        return sum(
-            each.data_offsets[1] - each.data_offsets[0]
-            for header in headers
-            for each in header.tensors.values()
-        )
-    return sum(_bytes_in(file) for file in folder.glob("*.safetensors"))
-
-
-def _bytes_in(file: Path) -> int:
-    with file.open("rb") as opened:
-        (length,) = struct.unpack("<Q", opened.read(8))
-        header = json.loads(opened.read(length))
-    spans = [each["data_offsets"] for name, each in header.items() if name != "__metadata__"]
-    return sum(end - start for start, end in spans)
 
 
 def held_bytes(model: torch.nn.Module) -> int:

@@ -310,9 +310,9 @@ CHECKPOINT_ERRORS: Mapping[str, tuple[str, str]] = {
         "或选择其原始检查点。",
     ),
     "error.quantiser_missing": (
-        "{source} is quantised with {got}, which needs the Python package {package}. Install it "
-        "(pip install {package}), or choose a checkpoint that is not quantised.",
-        "{source} 用 {got} 量化，需要 Python 包 {package}。请安装（pip install {package}），"
+        "{source} is quantised with {got}, which needs Python packages that are not installed. "
+        "Install them (pip install {package}), or choose a checkpoint that is not quantised.",
+        "{source} 用 {got} 量化，需要尚未安装的 Python 包。请安装（pip install {package}），"
         "或选择未量化的检查点。",
     ),
     "error.nothing_to_quantise": (
