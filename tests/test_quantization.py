@@ -156,17 +156,6 @@ def test_it_computes_in_the_type_of_what_is_not_quantised(wide: Path, dtype: tor
 # ---- devices ----
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("kind", KINDS)
-def test_on_a_gpu(wide: Path, kind: str) -> None:
-    model = load(str(wide), quantization=kind, device="cuda").model
-    place = torch.device("cuda", 0)
-    skeleton = empty_model(model.config, model.dtype)
-    estimate = bits.weight_bytes(skeleton, kind, model.dtype, place)
-    assert estimate == pytest.approx(bits.held_bytes(model), rel=0.02)
-    assert {each.device for each in model.parameters()} == {place}
-
-
 @pytest.mark.parametrize("device_map", ["auto", "sequential"])
 def test_a_device_map_goes_through_to_accelerate_on_a_cpu(wide, device_map) -> None:
     if torch.cuda.is_available():

@@ -10,8 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from vlm import memory
 from vlm.backend import Reason, Timings
 from vlm.errors import RequestError
 from vlm.options import GenerationOptions
@@ -49,9 +55,10 @@ class Clock:
             peak_bytes=peak_bytes,
         )
 
-    def note_prefill(self, *_: object) -> None:
-        """A forward hook: images are encoded before it, so the first call is the prefill."""
+    def note_prefill(self, model: PreTrainedModel, *_: object) -> None:
+        """A hook before forward: images are encoded by then, so the first call is the prefill."""
         if self.encoded is None:
+            memory.wait_for(model.device)
             self.encoded = time.perf_counter()
 
 

@@ -109,6 +109,14 @@ def peak_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def wait_for(device: torch.device) -> None:
+    """Until an accelerator has done what it was given, so that a clock can be read; CPUs are."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Names of two settings of glibc's allocator."""
 SMALL_PIECES, LARGE_PIECES = 1 << 20, 32 << 20
