@@ -160,7 +160,6 @@ def test_an_unloaded_model_gives_everything_back(wide: Path, device: str) -> Non
         ask(engine, QUESTION, SHORT)
         assert models() > before
         engine.close()
-        del engine
         assert models() == before
         left.append(torch.cuda.memory_allocated() if device == "cuda" else 0)
     assert left[0] == left[1]
