@@ -14,7 +14,7 @@ from vlm.loading import empty_model, load, open_checkpoint, parts
 from vlm.saving import quantize
 from vlm.workload import Workload
 
-from .support import quantised
+from .support import quantised, tiny
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,24 @@ def test_a_layer_that_is_not_held_as_in_its_files_is_an_error(
     )
     with pytest.raises(ModelError):
         load(small["nf4"], device="cpu")
+
+
+def test_layers_of_shapes_that_only_a_gpu_takes_answer_on_a_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "odd"
+    tiny.llava(source, hidden_size=72, intermediate_size=200, head_dim=18)
+    with monkeypatch.context() as on_a_gpu:
+        on_a_gpu.setattr(bits, "block_of", lambda *_: (1, 1))
+        folder = quantize(str(source), tmp_path / "small", "nf4", device="cpu")
+    model = load(str(folder), device="cpu").model
+    assert len(bits.quantised_modules(model)) == 14
+    ids = torch.arange(8)[None]  # (1, tokens)
+    with torch.inference_mode():
+        found = model(input_ids=ids).logits
+        whole = load(str(source), quantization="none", device="cpu").model(input_ids=ids).logits
+    cosine = torch.nn.functional.cosine_similarity(found.float(), whole.float(), dim=-1)
+    assert (cosine > 0.9).all()
 
 
 # ---- compressed-tensors ----

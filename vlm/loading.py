@@ -257,6 +257,7 @@ def _fill(
         model = _read_weights(source, type(skeleton), opened, dtype, device_map, settings)
     if stored is None or (intended and stored in bits.KINDS):
         bits.check_modules(model, intended, quantization)
+        bits.avoid_kernels(model)
     if intended and stored is None:
         memory.drop_pages_between(bits.held_storages(model).items())
     return model, quantization

@@ -117,6 +117,22 @@ def configuration(
 # ---- what came out ----
 
 
+def avoid_kernels(model: torch.nn.Module) -> None:
+    """4-bit layers of shapes that a CPU's kernels do not take go without them: slower, but right.
+
+    Files may hold such layers when they were written on a GPU, or for one. Without this the first
+    answer fails on CPUs with AVX512-BF16.
+
+    Args:
+        model: loaded, on any device; what is on a GPU never asks.
+    """
+    rows, columns = CPU_BLOCK
+    for module in model.modules():
+        shape = getattr(getattr(getattr(module, "weight", None), "quant_state", None), "shape", ())
+        if shape and (shape[0] % rows or shape[1] % columns):
+            module.support_avx512bf16_for_cpu = False  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def quantised_modules(model: torch.nn.Module) -> dict[str, str]:
     """Full dotted path of every quantised layer of a loaded model -> "int8", "nf4" or "fp4"."""
     found: dict[str, str] = {}
