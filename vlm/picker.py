@@ -175,7 +175,7 @@ class Picker:
 def _chosen(verdicts: "list[Verdict]", quantization: str) -> "Verdict":
     """The verdict of a precision; with "auto" of the first that fits, or else of the last."""
     by_name: Mapping[str, Verdict] = {each.quantization: each for each in verdicts}
-    if quantization == "fp4" and "nf4" in by_name:  # other values, as many bits
+    if quantization == "fp4" and {"none", "nf4"} <= by_name.keys():  # other values, as many bits
         like = by_name["nf4"]
         return replace(like, quantization="fp4", estimate=replace(like.estimate, precision="fp4"))
     if quantization in by_name:

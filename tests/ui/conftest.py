@@ -15,7 +15,7 @@ from tests.support.fakes import ScriptedBackend, Step
 from vlm.backend import Backend, Capabilities, Report
 from vlm.errors import ModelError
 from vlm.model_slot import ModelSlot
-from vlm.settings import Settings
+from vlm.settings import FEWER_BITS, Settings
 from vlm.ui import build_ui, launch
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
@@ -96,7 +96,8 @@ class Opening:
                 raise ModelError("loading_cancelled")
         if wanted in self.failures:
             raise self.failures[wanted]
-        able = replace(self.able, name=settings.model, details=(settings.quantization, "CPU"))
+        kind = settings.quantization if settings.quantization in FEWER_BITS else "bf16"
+        able = replace(self.able, name=settings.model, details=(kind, "CPU"))
         scripts = self.scripts.get(wanted, ([f"I am {settings.model}."],))
         self.opened.append(ScriptedBackend(*scripts, able=able))
         return self.opened[-1]

@@ -95,6 +95,35 @@ def test_a_row_loads_in_the_precision_that_was_chosen(serve_models, open_tab, op
     assert opening.asked[-1] == ("google/paligemma-3b-mix-224", "nf4")
 
 
+def test_what_is_loaded_can_be_loaded_in_the_precision_that_was_chosen(
+    serve_models, open_tab, opening
+):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#quantization").get_by_label("16 bit").check()
+    expect(tab.find("#fit-table thead")).to_contain_text("16 bit")
+    pocket = row(tab, "Pocket 135M")
+    expect(pocket).to_contain_text("loaded in bf16")
+    expect(pocket.get_by_role("button")).to_have_count(0)
+    tab.find("#quantization").get_by_label("4 bit", exact=True).check()
+    expect(pocket).to_contain_text("loaded in bf16")
+    expect(pocket.get_by_role("button")).to_have_text("Load in 4 bit")
+    pocket.get_by_role("button", name="Load Pocket 135M in 4 bit", exact=True).press("Enter")
+    expect(notice(tab)).to_contain_text("is loaded")
+    assert opening.asked[-1] == ("pocket", "nf4")
+    expect(pocket).to_contain_text("loaded in nf4")
+    expect(pocket.get_by_role("button")).to_have_count(0)
+    tab.find("#quantization").get_by_label("16 bit").check()
+    expect(pocket.get_by_role("button")).to_have_text("Load in 16 bit")
+
+
+def test_what_is_loaded_can_be_loaded_in_other_numbers(serve_models, open_tab):
+    tab = open_tab(serve_models(dtype="float32").address)  # what is here says bf16
+    go_to(tab)
+    tab.find("#quantization").get_by_label("16 bit").check()
+    expect(row(tab, "Pocket 135M").get_by_role("button")).to_have_text("Load in fp32")
+
+
 def test_what_a_precision_is_known_to_change_is_told(serve_models, open_tab):
     tab = open_tab(serve_models().address)
     go_to(tab)

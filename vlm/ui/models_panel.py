@@ -197,10 +197,11 @@ class ModelsPanel:
 
     def show(self, precision: str, dtype: str, language: str) -> str:
         """The list, in the precision that is chosen now."""
-        loaded = self.slot.settings.model if self.slot.state == "ready" else ""
+        able = self.slot.able
+        precision_here = next(iter(able.details), "") if able is not None else ""
         return models_view.table(
             self._rows(precision, dtype),
-            loaded,
+            models_view.Here(self._here(), precision_here),
             self.may_load,
             say(f"precision.{precision}", language),
             language,
@@ -264,8 +265,8 @@ class ModelsPanel:
         return card(words, self._ways_on(error, loading.settings, dtype, language), language)
 
     def _ways_on(self, error: VLMError, settings: Settings, dtype: str, language: str) -> str:
-        here = self.slot.settings.model if self.slot.state == "ready" else ""
-        return loading_ways.ways_on(error, settings, self._rows("auto", dtype), here, language)
+        rows = self._rows("auto", dtype)
+        return loading_ways.ways_on(error, settings, rows, self._here(), language)
 
     def cancel(self) -> None:
         """Ends the loading that goes on."""
@@ -337,6 +338,13 @@ class ModelsPanel:
             parts.precision: gr.update(choices=_choices("precision", PRECISIONS, language)),
             parts.dtype: gr.update(choices=_choices("dtype", CHOICES["dtype"], language)),
         }
+
+    def _here(self) -> str:
+        """The name in the list of the model that is loaded; empty where there is none."""
+        if self.slot.state != "ready":
+            return ""
+        known = families.look_up(self.slot.settings.model)
+        return known.name if known else self.slot.settings.model
 
     def _rows(self, precision: str, dtype: str) -> list[Row]:
         return self.picker.rows(precision, dtype, self._freed())

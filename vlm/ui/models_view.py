@@ -4,12 +4,14 @@ In: values. Out: strings. Nothing here knows a component.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlm.backend import Capabilities
 from vlm.model_slot import Loading
 from vlm.picker import Checked, Row
 from vlm.report import byte_words
+from vlm.settings import FEWER_BITS
 from vlm.strings import say
 from vlm.ui.context import action_button, escaped
 
@@ -114,11 +116,19 @@ def _duration(seconds: float, language: str) -> str:
 # ---- the list ----
 
 
-def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, language: str) -> str:
+@dataclass(frozen=True)
+class Here:
+    """The model that is loaded: its name in the list, and what it is held in ("bf16", "nf4")."""
+
+    name: str = ""
+    precision: str = ""
+
+
+def table(rows: Sequence[Row], here: Here, may_load: bool, precision: str, language: str) -> str:
     """The catalogue, a row a model, with a bar of what it would take of the memory that is free.
 
     Args:
-        loaded: name of the one that is loaded.
+        here: the one that is loaded.
         may_load: whether rows have a button.
         precision: that was chosen, in words.
     """
@@ -127,7 +137,7 @@ def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, lang
     heads.append(say("column.fit", language, precision=precision))
     head = "".join(f"<th scope=col>{escaped(each)}</th>" for each in heads)
     head += "<th></th>" if may_load else ""
-    body = "".join(_row(row, loaded, may_load, heads, language) for row in rows)
+    body = "".join(_row(row, here, may_load, heads, language) for row in rows)
     notes = [say("table.rough", language, check=say("models.check", language))]
     if any(map(_unmeasured, rows)):
         notes.append(say("table.unmeasured", language))
@@ -138,7 +148,7 @@ def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, lang
     )
 
 
-def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: str) -> str:
+def _row(row: Row, here: Here, may_load: bool, heads: Sequence[str], language: str) -> str:
     each = row.checkpoint
     about = "≈ " if not row.here else ""
     images = say("images.several", language) if each.images is None else str(each.images)
@@ -157,8 +167,8 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
         for head, cell in zip(heads, cells, strict=True)
     )
     if may_load:
-        columns += f"<td>{_load_button(row, loaded, language)}</td>"
-    state = ' class="here"' if each.name == loaded else ""
+        columns += f"<td>{_loading(row, here, language)}</td>"
+    state = ' class="here"' if each.name == here.name else ""
     return f"<tr{state}>{columns}</tr>"
 
 
@@ -189,14 +199,23 @@ def _unmeasured(row: Row) -> bool:
     return kind != "none" and kind not in row.agreement
 
 
-def _load_button(row: Row, loaded: str, language: str) -> str:
-    name = row.checkpoint.name
-    if name == loaded:
-        return f'<span class="quiet">{escaped(say("row.here", language))}</span>'
-    precision = say(f"precision.{row.verdict.quantization}", language)
+def _loading(row: Row, here: Here, language: str) -> str:
+    """The button of a row; of the model that is here what it is held in, and a button for another
+    precision."""
+    kind, wanted = row.verdict.quantization, row.verdict.estimate.precision
+    precision = say(f"precision.{kind}", language)
+    if row.checkpoint.name == here.name and kind == "none" and here.precision not in FEWER_BITS:
+        precision = wanted  # the number type is what differs
     label = say("row.load.label", language, name=row.checkpoint.title, precision=precision)
-    facts = {"model": name, "quantization": row.verdict.quantization}
-    return action_button("load", say("row.load", language), label, **facts)
+    facts = {"model": row.checkpoint.name, "quantization": kind}
+    if row.checkpoint.name != here.name:
+        return action_button("load", say("row.load", language), label, **facts)
+    words = say("row.here", language, precision=here.precision)
+    loaded = f'<span class="quiet">{escaped(words)}</span>'
+    if wanted == here.precision:
+        return loaded
+    words = say("row.load.other", language, precision=precision)
+    return f"{loaded}<br>{action_button('load', words, label, **facts)}"
 
 
 def _languages(codes: Sequence[str], language: str) -> str:

@@ -95,7 +95,8 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "row.load": ("Load", "加载"),
     "row.load.label": ("Load {name} in {precision}", "以 {precision} 加载 {name}"),
     "row.kept": ("on this machine", "已在本机"),
-    "row.here": ("loaded", "已加载"),
+    "row.here": ("loaded in {precision}", "已加载（{precision}）"),
+    "row.load.other": ("Load in {precision}", "改用 {precision} 加载"),
     "memory.looking": ("Working out what would fit …", "正在计算可行的设置 …"),
     "memory.nothing": (
         "Nothing smaller fits into {free} either. Close other programs, or start anew.",
