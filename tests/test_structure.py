@@ -55,6 +55,7 @@ ORDER = (
     "generation",
     "cache",
     "reading",
+    "holding",
     "answer",
     "trace",
     "attention",
