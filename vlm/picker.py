@@ -84,7 +84,8 @@ class Picker:
     def freed(self, slot: "ModelSlot") -> int:
         """Bytes that another model could take besides those that are free, as the one here goes.
 
-        Its weights; and what libraries hold since it runs, which every estimate counts anew.
+        Its weights, what is kept of its answers, and what libraries hold since it runs, which every
+        estimate counts anew.
         """
         if slot.state != "ready" or slot.able is None or not slot.able.memory:
             return 0
@@ -92,7 +93,9 @@ class Picker:
         from vlm.loading import choose_device
 
         kind = choose_device(self._settings.device).type
-        return sum(slot.able.memory.values()) + RUNTIME.get(kind, RUNTIME["cuda"])
+        held = slot.held()
+        kept = held.besides["states"] + held.besides["features"] if held else 0
+        return sum(slot.able.memory.values()) + kept + RUNTIME.get(kind, RUNTIME["cuda"])
 
     def rows(self, quantization: str, dtype: str, freed: int) -> list[Row]:
         """The catalogue.

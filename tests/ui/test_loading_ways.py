@@ -83,6 +83,23 @@ def test_without_a_network_what_is_here_is_offered() -> None:
     assert "href" not in ways_on(error, Settings(model=WANTED), ROWS, "", "en")
 
 
+def test_without_a_network_there_is_always_a_way_on() -> None:
+    error = ModelError("hub_unreachable", source=WANTED)
+
+    def drawn(rows: list[Row], here: str) -> tuple[list, bool]:
+        html = ways_on(error, Settings(model=WANTED), rows, here, "en")
+        names = re.findall(r'data-model="([^"]*)"', html)
+        return names, "Go on with Pocket 135M" in html and 'data-tab="chat"' in html
+
+    embedded, elsewhere = ROWS[0], ROWS[2]
+    assert drawn([embedded, elsewhere], "") == ([WANTED, "pocket"], False)
+    tight = replace(embedded, verdict=replace(embedded.verdict, free=SIZES["pocket"] * 2_000_000))
+    assert tight.verdict.kind == "tight"
+    assert drawn([tight, elsewhere], "") == ([WANTED, "pocket"], False)
+    assert drawn([embedded, elsewhere], "pocket") == ([WANTED], True)  # it is loaded already
+    assert drawn(ROWS, "pocket") == ([WANTED, KEPT], False)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_licence_can_be_accepted_by_a_press(language: str) -> None:
     error = ModelError("hub_gated", source=WANTED)

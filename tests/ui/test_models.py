@@ -152,6 +152,7 @@ def test_cancelled_loading_leaves_the_model_before(serve_models, open_tab, openi
     load(tab, "somebody/something")
     tab.find("#load-progress .loading").wait_for()
     tab.find("#cancel-load").click()
+    expect(tab.find("#load-progress")).to_contain_text("bringing the model before it back")
     opening.go.set()
     expect(notice(tab)).to_contain_text("was cancelled")
     expect(tab.find(".status.ready")).to_contain_text("pocket")
@@ -237,6 +238,34 @@ def test_a_mistyped_name_leads_to_the_one_that_was_meant(serve_models, open_tab,
     card.get_by_role("button", name="Load Qwen3-VL 4B instead").click()
     expect(notice(tab)).to_contain_text("Qwen3-VL 4B is loaded")
     assert opening.asked[-1][0] == "Qwen/Qwen3-VL-4B-Instruct"
+
+
+def test_without_a_network_the_model_before_is_one_click_away(serve_models, open_tab, opening):
+    lost = ModelError("hub_unreachable", source="somebody/far")
+    opening.failures["somebody/far", "none"] = lost
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    load(tab, "somebody/far")
+    card = notice(tab)
+    expect(card).to_contain_text("pocket is still loaded and answers as before")
+    expect(card.get_by_role("button", name="Try again")).to_have_count(1)
+    card.get_by_role("button", name="Go on with Pocket 135M").click()
+    tab.ask("Still there?")
+    tab.wait_for_answer()
+    expect(tab.answers.last).to_have_text("I am pocket.")
+
+
+def test_without_a_network_and_a_model_the_embedded_one_is_offered(serve_models, open_tab, opening):
+    lost = ModelError("hub_unreachable", source="somebody/far")
+    opening.failures["somebody/far", "none"] = lost
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#unload").click()
+    expect(tab.find("#models-now")).to_contain_text("put away")
+    load(tab, "somebody/far")
+    notice(tab).get_by_role("button", name="Load Pocket 135M instead").click()
+    expect(notice(tab)).to_contain_text("is loaded")
+    assert opening.asked[-1][0] == "pocket"
 
 
 def test_figures_stand_beside_their_bars(serve_models, open_tab):

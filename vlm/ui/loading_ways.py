@@ -7,6 +7,7 @@ bound to fail again.
 from collections.abc import Sequence
 from typing import Any
 
+from vlm import families
 from vlm.errors import VLMError
 from vlm.families import common
 from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, closest, largest_that_fits
@@ -67,9 +68,21 @@ def ways_on(
     if key == "disk_full":
         free = float(str(error.facts["free"])) * 1e9
         small = [row for row in fitting if row.here or row.disk_bytes < free]
-        return again + _instead([largest_that_fits(small)], language)
+        return again + _on_this_machine(largest_that_fits(small), others, here, language)
     pages = "".join(_page(part, language) for part in common.parts(model)) if key != _LOST else ""
-    return pages + again + _instead([largest_that_fits(at_hand)], language)
+    return pages + again + _on_this_machine(largest_that_fits(at_hand), others, here, language)
+
+
+def _on_this_machine(best: Row | None, others: Sequence[Row], here: str, language: str) -> str:
+    """A button for what needs no network: another model, or else the one that is loaded still."""
+    kept = [row for row in others if row.here and row.verdict.kind != "too_big"]
+    best = best or min(kept, key=lambda row: row.verdict.estimate.total, default=None)
+    if best is not None:
+        return _instead([best], language)
+    if not here:
+        return ""
+    words = say("way.go_on", language, name=families.title(here))
+    return action_button("go_to", words, tab="chat")
 
 
 _LOST = "hub_unreachable"

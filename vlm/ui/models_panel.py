@@ -310,6 +310,9 @@ class ModelsPanel:
         facts = {name: str(fact) for name, fact in event._data.items()}
         if facts.get("act") == "load":
             yield from self.exchange(facts["model"], facts["quantization"], dtype, language)
+        elif facts.get("act") == "forget":
+            self.slot.forget()
+            yield self.at_rest(language)
         elif facts.get("act") == "dismiss":
             yield {self.parts.notice: ""}
 
@@ -332,7 +335,7 @@ class ModelsPanel:
             parts.cancel: gr.update(interactive=False),
         }
         return {
-            parts.now: models_view.now(slot.able, here, language),
+            parts.now: models_view.now(slot.able, slot.held(), here, self.may_load, language),
             **(still if slot.loading is None else {}),
             parts.redraw: str(time.monotonic_ns()),
             parts.precision: gr.update(choices=_choices("precision", PRECISIONS, language)),

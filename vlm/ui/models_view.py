@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm.backend import Capabilities
+from vlm.backend import Capabilities, Held
 from vlm.model_slot import Loading
 from vlm.picker import Checked, Row
 from vlm.report import byte_words
@@ -24,46 +24,89 @@ PARTS = ("weights", "images", "context", "work", "loading", "runtime")
 STAGES = ("download", "open", "weights")
 """Of a loading, in order."""
 
+KEPT = ("states", "features")
+"""What is kept for later turns, as `Held.besides` calls it."""
+
 FEW_LANGUAGES = 3
 
 ENOUGH = 0.95
 """Share of tokens that must agree with 16 bits: as `vlm.precision.THRESHOLD`, without torch."""
 
 
-def now(able: Capabilities | None, here: bool, language: str) -> str:
+def now(
+    able: Capabilities | None, held: Held | None, here: bool, may_forget: bool, language: str
+) -> str:
     """The card of the model that is loaded: name, precision, device, memory by part.
 
     Args:
         able: of the model that is here or was here last.
+        held: what it takes now, with all that stands beside it; None where nobody can say.
         here: whether it is here.
+        may_forget: whether there is a button that drops what is kept for later turns.
     """
     if able is None:
         return _quiet(say("models.none", language))
     if not here:
         return _quiet(say("models.away", language, name=able.name))
-    details = " · ".join(able.details)
-    head = f"<strong>{escaped(able.name)}</strong> <span>{escaped(details)}</span>"
-    total = byte_words(sum(able.memory.values())) if able.memory else ""
-    return f'<div class="now"><p>{head} <span>{total}</span></p>{_parts_of(able.memory)}</div>'
+    weights = byte_words(sum(able.memory.values())) if able.memory else ""
+    facts = " · ".join(filter(None, [*able.details, weights]))
+    head = f"<p><strong>{escaped(able.name)}</strong> <span>{escaped(facts)}</span></p>"
+    if held is None:
+        return f'<div class="now">{head}{_parts_of(able.memory)}</div>'
+    notes = [say(f"held.why.{held.measured}", language)]
+    if held.away:
+        notes.append(say("held.why.away", language))
+    below = f'<p class="quiet">{escaped(" ".join(notes))}</p>'
+    if may_forget and any(held.besides.get(name) for name in KEPT):
+        words, label = say("held.forget", language), say("held.forget.label", language)
+        below += f"<p>{action_button('forget', words, label)}</p>"
+    return f'<div class="now">{head}{_held(held, language)}{below}</div>'
 
 
 def _quiet(words: str) -> str:
     return f'<div class="now"><p class="quiet">{escaped(words)}</p></div>'
 
 
-def _parts_of(memory: Mapping[str, int]) -> str:
-    """The parts of a loaded model, largest as wide as the card."""
-    most = max(memory.values(), default=0)
-    if not most:
-        return ""
-    rows = "".join(
-        f"<tr><th scope=row>{escaped(name)}</th><td class=number>{byte_words(size)}</td>"
-        f'<td class=wide><span class="filled" style="width:{100 * size / most:.1f}%"></span></td>'
-        "</tr>"
-        for name, size in memory.items()
+def _held(held: Held, language: str) -> str:
+    """Everything that is in memory now, and its sum."""
+    besides = {say(f"held.{name}", language): size for name, size in held.besides.items()}
+    below = [(say("held.total", language), byte_words(held.total))]
+    if held.away:
+        below.insert(0, (say("held.away", language), f"− {byte_words(held.away)}"))
+    return _parts_of(held.weights, besides, below)
+
+
+def _parts_of(
+    weights: Mapping[str, int],
+    besides: Mapping[str, int] | None = None,
+    below: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The parts of a loaded model and what stands beside it, largest as wide as the card.
+
+    Args:
+        weights: part of the model -> bytes.
+        besides: anything else, in words -> bytes.
+        below: (words, figure) of lines without a bar.
+    """
+    sizes = [("", *each) for each in weights.items()]
+    sizes += [(" besides", *each) for each in (besides or {}).items()]
+    most = max((size for *_, size in sizes), default=0)
+    rows = [
+        (
+            name,
+            byte_words(size),
+            f'<span class="filled{style}" style="width:{100 * size / most:.1f}%">',
+        )
+        for style, name, size in sizes
         if size
+    ]
+    rows += [(*each, "") for each in below]
+    lines = "".join(
+        f"<tr><th scope=row>{escaped(name)}</th><td class=number>{figure}</td>"
+        f"<td class=wide>{bar}{'</span>' if bar else ''}</td></tr>"
+        for name, figure, bar in rows
     )
-    return f"<table class=parts>{rows}</table>"
+    return f"<table class=parts>{lines}</table>" if lines else ""
 
 
 def loading(job: Loading, name: str, seconds: float, language: str) -> str:

@@ -44,7 +44,10 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "models.loading": ("Loading {name}", "正在加载 {name}"),
     "models.cancelled": ("Loading {name} was cancelled.", "已取消加载 {name}。"),
     "models.done": ("{name} is loaded.", "{name} 已加载。"),
-    "models.kept": ("{name} is still loaded.", "{name} 仍在使用中。"),
+    "models.kept": (
+        "{name} is still loaded and answers as before.",
+        "{name} 仍在，可继续提问。",
+    ),
     "stage.waiting": ("waiting for answers that are being written", "等待正在生成的回答"),
     "stage.open": ("reading the configuration", "读取配置"),
     "stage.download": ("download", "下载"),
@@ -55,6 +58,36 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "stage.left": ("about {seconds} left", "约剩 {seconds}"),
     "seconds": ("{count} s", "{count} 秒"),
     "minutes": ("{count} min", "{count} 分钟"),
+    "held.states": ("context kept for the next turn", "为下一轮保留的上下文"),
+    "held.features": ("images kept for the next turn", "为下一轮保留的图像"),
+    "held.runtime": ("program and libraries", "程序与运行库"),
+    "held.work": ("being worked with", "正在使用"),
+    "held.spare": ("held ready for the next answer", "为下一次回答预留"),
+    "held.away": ("of it only in its files", "其中仅在文件中"),
+    "held.total": ("in memory now", "目前占用"),
+    "held.why.process": (
+        "All in all it is what the system shows for this program.",
+        "总计即系统显示的本程序内存占用。",
+    ),
+    "held.why.device": (
+        "All in all it is what this program has taken of the graphics card for its numbers; the "
+        "card’s own tools show some hundred MB more, which are its driver’s.",
+        "总计为本程序占用的显存；显卡工具显示的数值会多几百 MB，那是驱动所用。",
+    ),
+    "held.why.spread": (
+        "All in all it is what the system shows for this program, and what it has taken of "
+        "graphics cards.",
+        "总计为系统显示的本程序内存占用，加上它占用的显存。",
+    ),
+    "held.why.away": (
+        "Weights that lie only in their files are read again when they are needed.",
+        "仅在文件中的权重会在需要时重新读入。",
+    ),
+    "held.forget": ("Drop what is kept", "清除保留的内容"),
+    "held.forget.label": (
+        "Drop what is kept: the next turn reads everything anew, which takes longer",
+        "清除保留的内容：下一轮会重新读取全部内容，用时更长",
+    ),
     "part.weights": ("weights", "权重"),
     "part.images": ("looking at images", "图像处理"),
     "part.context": ("context", "上下文"),
@@ -136,6 +169,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     ),
     "way.load_as_stored": ("Load it as it is", "按原样加载"),
     "way.hub_page": ("Open the page of {name}", "打开 {name} 的页面"),
+    "way.go_on": ("Go on with {name}", "继续使用 {name}"),
     "way.try_again": ("Try again", "重试"),
     "model.pocket.good_at": (
         "Ships with the program. One sentence about an everyday photo, on any computer; reads no "
