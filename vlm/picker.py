@@ -193,6 +193,23 @@ def largest_that_fits(rows: Sequence[Row], below: float = math.inf) -> Row | Non
     return max(fewer, key=lambda row: row.checkpoint.parameters, default=None)
 
 
+def found(rows: Sequence[Row], text: str) -> list[Row]:
+    """The rows of the list that somebody looks for, by title, family or hub id in any spelling.
+
+    "internvl 1.5", "InternVL-Chat" and "minicpmv2.6" find what they mean; where no row has all the
+    words, those that look most like them are found, and maybe none.
+    """
+    words = [_plain(word) for word in re.split(r"[\s/_-]+", text)]
+    every = [row for row in rows if all(word in _spelled(row.checkpoint) for word in words)]
+    return every or closest(text, rows, 3)
+
+
+def _spelled(checkpoint: Checkpoint) -> str:
+    """Title and name without capitals and signs, to be looked for in."""
+    owner = checkpoint.name.rpartition("/")[0]
+    return " ".join(map(_plain, (owner, checkpoint.name, checkpoint.title)))
+
+
 def closest(name: str, rows: Sequence[Row], count: int = 2) -> list[Row]:
     """The rows of the list whose names look most like one that was typed; the best first."""
     titles: dict[str, Row] = {}

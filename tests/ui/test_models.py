@@ -342,6 +342,24 @@ def test_does_it_fit(serve_models, open_tab):
     expect(verdict.locator(".fit").first).to_contain_text("fits")
 
 
+def test_the_list_can_be_searched(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    rows = tab.find("#fit-table tbody tr")
+    expect(rows).to_have_count(len(families.catalogue()))
+    search = tab.page.get_by_label("Find in the list")
+    search.fill("internvl 1.5")
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("OpenGVLab/InternVL-Chat-V1-5")
+    tab.find("#quantization").get_by_label("4 bit", exact=True).check()
+    expect(tab.find("#fit-table thead")).to_contain_text("4 bit")
+    expect(rows).to_have_count(3)
+    search.fill("<b>something else</b>")
+    expect(tab.find("#fit-table")).to_contain_text("Nothing in this list is like “<b>something")
+    search.fill("")
+    expect(rows).to_have_count(len(families.catalogue()))
+
+
 def test_a_model_that_is_not_there(serve_models, open_tab):
     tab = open_tab(serve_models().address)
     go_to(tab)

@@ -33,7 +33,7 @@ def test_what_answers_leave_behind_is_shown_and_can_be_dropped(
 ) -> None:
     tab = open_tab(serve(backend=engine).address)
     go_to(tab)
-    expect(line(tab, "language_model")).to_have_count(1)
+    expect(line(tab, "language model")).to_have_count(1)
     expect(line(tab, "program and libraries")).to_contain_text("MB")
     expect(line(tab, "in memory now")).to_contain_text("B")
     expect(line(tab, "kept for the next turn")).to_have_count(0)

@@ -10,14 +10,14 @@ from typing import Any
 from vlm import families
 from vlm.errors import VLMError
 from vlm.families import common
-from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, closest, largest_that_fits
+from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, closest, found, largest_that_fits
 from vlm.report import byte_words
 from vlm.settings import Settings
 from vlm.sources import page_of
 from vlm.strings import say
 from vlm.ui.context import action_button, escaped
 
-WRONG_NAMES = ("no_such_checkpoint", "hub_missing", "not_a_folder")
+WRONG_NAMES = ("no_model_named", "no_such_checkpoint", "hub_missing", "not_a_folder")
 """Errors of names: the one that was meant may be in the list."""
 
 WRONG_FILES = (
@@ -59,9 +59,12 @@ def ways_on(
         return _load(say("way.load_as_stored", language), model, "auto")
     at_hand = [row for row in fitting if row.here]
     if key in (*WRONG_NAMES, *WRONG_FILES):
-        like = closest(model, [row for row in rows if row.checkpoint.name != model])
-        last = largest_that_fits(at_hand) or largest_that_fits(others)
-        return _instead(like or [last], language)
+        names = [row for row in rows if row.checkpoint.name != model]
+        like = closest(model, names) or (found(names, model)[:2] if model.strip() else [])
+        if like:
+            return _instead(like, language)
+        ways = _on_this_machine(largest_that_fits(at_hand), others, here, language)
+        return ways or _instead([largest_that_fits(others)], language)
     again = _load(say("way.try_again", language), model, settings.quantization)
     if key not in ELSEWHERE:
         return again

@@ -24,6 +24,12 @@ PARTS = ("weights", "images", "context", "work", "loading", "runtime")
 STAGES = ("download", "open", "weights")
 """Of a loading, in order."""
 
+MODULES = (
+    *("vision_tower", "vision_model", "visual", "multi_modal_projector", "connector"),
+    *("language_model", "text_model", "lm_head"),
+)
+"""Parts of models that most have, as transformers calls them."""
+
 KEPT = ("states", "features")
 """What is kept for later turns, as `Held.besides` calls it."""
 
@@ -52,7 +58,7 @@ def now(
     facts = " · ".join(filter(None, [*able.details, weights]))
     head = f"<p><strong>{escaped(able.name)}</strong> <span>{escaped(facts)}</span></p>"
     if held is None:
-        return f'<div class="now">{head}{_parts_of(able.memory)}</div>'
+        return f'<div class="now">{head}{_parts_of(_named(able.memory, language))}</div>'
     notes = [say(f"held.why.{held.measured}", language)]
     if held.away:
         notes.append(say("held.why.away", language))
@@ -69,27 +75,34 @@ def _quiet(words: str) -> str:
 
 def _held(held: Held, language: str) -> str:
     """Everything that is in memory now, and its sum."""
-    besides = {say(f"held.{name}", language): size for name, size in held.besides.items()}
-    below = [(say("held.total", language), byte_words(held.total))]
+    besides = [(say(f"held.{name}", language), size) for name, size in held.besides.items()]
+    below = [(say("held.total", language), f"<strong>{byte_words(held.total)}</strong>")]
     if held.away:
         below.insert(0, (say("held.away", language), f"− {byte_words(held.away)}"))
-    return _parts_of(held.weights, besides, below)
+    return _parts_of(_named(held.weights, language), besides, below)
+
+
+def _named(weights: Mapping[str, int], language: str) -> list[tuple[str, int]]:
+    """The parts of a model in words where they have some, else by their names in its code."""
+    return [
+        (say(f"module.{name}", language) if name in MODULES else name, size)
+        for name, size in weights.items()
+    ]
 
 
 def _parts_of(
-    weights: Mapping[str, int],
-    besides: Mapping[str, int] | None = None,
+    weights: Sequence[tuple[str, int]],
+    besides: Sequence[tuple[str, int]] = (),
     below: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The parts of a loaded model and what stands beside it, largest as wide as the card.
 
     Args:
-        weights: part of the model -> bytes.
-        besides: anything else, in words -> bytes.
+        weights: (part of the model, bytes).
+        besides: (anything else, bytes).
         below: (words, figure) of lines without a bar.
     """
-    sizes = [("", *each) for each in weights.items()]
-    sizes += [(" besides", *each) for each in (besides or {}).items()]
+    sizes = [("", *each) for each in weights] + [(" besides", *each) for each in besides]
     most = max((size for *_, size in sizes), default=0)
     rows = [
         (
@@ -124,7 +137,9 @@ def loading(job: Loading, name: str, seconds: float, language: str) -> str:
         for place, each in enumerate(STAGES)
     )
     words = [say("models.loading", language, name=name), say(f"stage.{stage}", language)]
-    if total:
+    if job.cancel.is_set() and stage != "restoring":
+        words.append(say("stage.stopping", language))
+    elif total:
         words.append(_how_much(stage, current, total, language))
         if 0 < share < 1 and seconds > 2:
             left = _duration(seconds * (1 - share) / share, language)
@@ -157,6 +172,11 @@ def _duration(seconds: float, language: str) -> str:
 
 
 # ---- the list ----
+
+
+def nothing_found(wanted: str, language: str) -> str:
+    """In place of the list, where it has nothing like what somebody looks for."""
+    return _quiet(say("models.find.none", language, wanted=wanted))
 
 
 @dataclass(frozen=True)
