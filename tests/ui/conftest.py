@@ -73,6 +73,7 @@ class Opening:
         scripts: (model, quantization) -> scripts of its backend, where it does not say who it is.
         able: what all of them can do, but for their names and precisions.
         opened: the backends, oldest first.
+        cancel: asks for the end of the loading that began last.
     """
 
     def __init__(self) -> None:
@@ -84,11 +85,13 @@ class Opening:
         memory = {"vision_tower": 2_000_000, "language_model": 30_000_000}
         self.able = Capabilities(name="", details=(), memory=memory)
         self.opened: list[ScriptedBackend] = []
+        self.cancel = threading.Event()
 
     def __call__(
         self, settings: Settings, report: Report, cancel: threading.Event
     ) -> ScriptedBackend:
         wanted = (settings.model, settings.quantization)
+        self.cancel = cancel
         self.asked.append(wanted)
         report("weights", 3, 12)
         while not self.go.wait(0.02):

@@ -1,11 +1,13 @@
 """The Models tab: what is loaded, what fits, loading, cancelling, failing, unloading."""
 
 import re
+import time
 
 import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
+from tests.support.fakes import PATIENCE
 from tests.ui.conftest import Tab
 from tests.ui.test_chat_turns import converse
 from vlm import families, precision
@@ -28,6 +30,14 @@ def row(tab: Tab, name: str):
 
 def notice(tab: Tab):
     return tab.find("#models-notice .card")
+
+
+def until(true) -> None:
+    """Waits for the server."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
 
 
 def load(tab: Tab, model: str) -> None:
@@ -153,6 +163,7 @@ def test_cancelled_loading_leaves_the_model_before(serve_models, open_tab, openi
     tab.find("#load-progress .loading").wait_for()
     tab.find("#cancel-load").click()
     expect(tab.find("#load-progress")).to_contain_text("bringing the model before it back")
+    expect(tab.find("#cancel-load")).to_be_disabled()  # it has been heard
     opening.go.set()
     expect(notice(tab)).to_contain_text("was cancelled")
     expect(tab.find(".status.ready")).to_contain_text("pocket")
@@ -424,3 +435,18 @@ def test_loading_for_programs(serve_models, opening):
     opening.failures["somebody/large", "none"] = BIG
     with pytest.raises(Exception, match=r"9\.0 GB"):
         client.predict("somebody/large", "none", api_name="/load")
+
+
+def test_a_cancelled_load_is_no_success_for_programs(serve_models, opening):
+    client = Client(serve_models().address, verbose=False)
+    assert client.predict("pocket", "none", api_name="/load") == "pocket"
+    opening.go.clear()
+    job = client.submit("somebody/something", "nf4", api_name="/load")
+    until(lambda: opening.asked[-1] == ("somebody/something", "nf4"))
+    opening.cancel.set()
+    until(lambda: opening.asked[-1] == ("pocket", "none"))  # what was there comes back
+    opening.go.set()
+    with pytest.raises(Exception, match=r"somebody/something was cancelled.*pocket, answers on"):
+        job.result(timeout=60)
+    assert "somebody/something" not in job.outputs()
+    assert client.predict("somebody/something", "nf4", api_name="/load") == "somebody/something"
