@@ -1,6 +1,7 @@
 """The Models tab: what is loaded, what fits, loading, cancelling, failing, unloading."""
 
 import re
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from tests.ui.conftest import Tab
 from tests.ui.test_chat_turns import converse
 from vlm import families, precision
 from vlm.errors import ModelError
+from vlm.picker import Picker
 from vlm.ui import models_view
 from vlm.ui.frame import LOOK_SECONDS
 
@@ -132,6 +134,52 @@ def test_what_is_loaded_can_be_loaded_in_other_numbers(serve_models, open_tab):
     go_to(tab)
     tab.find("#quantization").get_by_label("16 bit").check()
     expect(row(tab, "Pocket 135M").get_by_role("button")).to_have_text("Load in fp32")
+
+
+def test_a_precision_chosen_while_a_model_loads_is_that_of_the_list(
+    serve_models, open_tab, opening
+):
+    """What began before it was chosen must not draw the list in the one before."""
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    precision, head = tab.find("#quantization"), tab.find("#fit-table thead")
+    precision.get_by_label("16 bit").check()
+    expect(head).to_contain_text("16 bit")
+    opening.go.clear()
+    other = row(tab, "PaliGemma 3B mix 224")
+    other.get_by_role("button").click()
+    tab.find("#load-progress .loading").wait_for()
+    precision.get_by_label("4 bit", exact=True).check()
+    expect(head).to_contain_text("4 bit")
+    opening.go.set()
+    expect(other).to_contain_text("loaded in bf16")  # drawn anew
+    expect(head).to_contain_text("On this machine, 4 bit")
+    expect(other.get_by_role("button")).to_have_text("Load in 4 bit")
+
+
+def test_the_list_is_that_of_the_precision_chosen_last(serve_models, open_tab, monkeypatch):
+    """Also where the one before takes longer to judge."""
+    judged, gate, asked = Picker.rows, threading.Event(), []
+
+    def slowly(picker: Picker, quantization: str, *rest):
+        asked.append(quantization)
+        if quantization == "nf4":
+            assert gate.wait(PATIENCE)
+        return judged(picker, quantization, *rest)
+
+    monkeypatch.setattr(Picker, "rows", slowly)
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    precision, head = tab.find("#quantization"), tab.find("#fit-table thead")
+    expect(head).to_contain_text("16 bit")
+    precision.get_by_label("4 bit", exact=True).check()
+    until(lambda: "nf4" in asked)
+    precision.get_by_label("8 bit").check()
+    tab.page.wait_for_timeout(1000)  # where nothing waits its turn, it is drawn by now
+    gate.set()
+    expect(head).to_contain_text("8 bit")
+    tab.page.wait_for_timeout(1000)
+    expect(head).to_contain_text("8 bit")
 
 
 def test_what_a_precision_is_known_to_change_is_told(serve_models, open_tab):
