@@ -184,6 +184,16 @@ def test_what_the_cache_holds_is_known(hub: Hub) -> None:
     assert common.kept_folder(ID) is None
 
 
+def test_where_nobody_answers_any_more_nothing_is_fetched(
+    hub: Hub, lose_network: Callable[[], None]
+) -> None:
+    told: list[LoadProgress] = []
+    fetched(hub)
+    lose_network()
+    download.fetch(ID, Watch(told.append))  # whoever opens it says what is missing
+    assert told == []
+
+
 def test_a_model_that_is_here_is_loaded_without_the_network(
     hub: Hub, lose_network: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
