@@ -15,6 +15,7 @@ from vlm import download, memory
 from vlm.errors import ModelError
 from vlm.families import common
 from vlm.loading import load
+from vlm.model_errors import model_errors
 from vlm.progress import LoadProgress, Watch
 
 from .support.hub import ID, Hub
@@ -192,6 +193,13 @@ def test_where_nobody_answers_any_more_nothing_is_fetched(
     lose_network()
     download.fetch(ID, Watch(told.append))  # whoever opens it says what is missing
     assert told == []
+
+
+def test_a_repository_that_vanishes_before_the_download_is_told(hub: Hub) -> None:
+    del hub.files[ID]
+    with pytest.raises(ModelError) as caught, model_errors(ID):
+        download.fetch(ID, Watch())
+    assert caught.value.key == "hub_missing"
 
 
 def test_a_model_that_is_here_is_loaded_without_the_network(
