@@ -62,6 +62,10 @@ window.diptych = (() => {
                 location.reload();
                 return;
             }
+            if (button.dataset.act === 'go_to') {
+                goTo(button.dataset.tab);
+                return;
+            }
             if (button.dataset.act === 'send_to') {  // to another tab, once the server has them
                 going = button.dataset.tab;
                 trigger('submit', {...button.dataset});

@@ -1,7 +1,8 @@
 """What all tests share: no network, one thread of torch, tiny checkpoints built once."""
 
 import os
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,3 +104,22 @@ def hub(
         monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: False)
         running.add(ID, checkpoints["llava"])
         yield running
+
+
+@pytest.fixture
+def lose_network(hub: "Hub", monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it leaves nobody at the hub's address: connections are refused from then on."""
+    from huggingface_hub import constants, hf_api
+
+    def lose() -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        template = nobody + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", nobody)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(hf_api.api, "endpoint", nobody)
+        # as the fixture says that transformers is never offline
+        monkeypatch.setattr("transformers.utils.hub.is_offline_mode", constants.is_offline_mode)
+
+    return lose

@@ -3,15 +3,19 @@
 import errno
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
+from huggingface_hub import constants
+from huggingface_hub.utils import _http
 
 from vlm import download, memory
 from vlm.errors import ModelError
 from vlm.families import common
 from vlm.loading import load
+from vlm.model_errors import model_errors
 from vlm.progress import LoadProgress, Watch
 
 from .support.hub import ID, Hub
@@ -160,7 +164,7 @@ def test_a_repository_of_something_else(hub: Hub) -> None:
 
 def test_a_connection_that_breaks_for_good(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **settings: object) -> None:
-        raise httpx.ConnectError("gone")
+        raise httpx2.ConnectError("gone")
 
     monkeypatch.setattr(download, "_look", fail)
     assert refusal().key == "hub_unreachable"
@@ -179,3 +183,32 @@ def test_what_the_cache_holds_is_known(hub: Hub) -> None:
     assert common.kept_folder(ID) == folder  # of another kind than is read
     (folder / "model.safetensors.index.json").write_text(json.dumps(shards))
     assert common.kept_folder(ID) is None
+
+
+def test_where_nobody_answers_any_more_nothing_is_fetched(
+    hub: Hub, lose_network: Callable[[], None]
+) -> None:
+    told: list[LoadProgress] = []
+    fetched(hub)
+    lose_network()
+    download.fetch(ID, Watch(told.append))  # whoever opens it says what is missing
+    assert told == []
+
+
+def test_a_repository_that_vanishes_before_the_download_is_told(hub: Hub) -> None:
+    del hub.files[ID]
+    with pytest.raises(ModelError) as caught, model_errors(ID):
+        download.fetch(ID, Watch())
+    assert caught.value.key == "hub_missing"
+
+
+def test_a_model_that_is_here_is_loaded_without_the_network(
+    hub: Hub, lose_network: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched(hub)
+    tried: list[float] = []
+    lose_network()
+    monkeypatch.setattr(_http.time, "sleep", tried.append)
+    assert load(ID, quantization="none").name == "model"
+    assert tried == []  # nobody was asked again and again
+    assert constants.HF_HUB_OFFLINE is False  # the next one may ask

@@ -316,6 +316,32 @@ def test_a_model_that_was_put_away_comes_back_by_itself():
     assert TextDelta("back") in list(ask(slot))
 
 
+def test_what_cannot_come_back_after_it_was_put_away_is_told():
+    slot, _ = opens(ScriptedBackend(), NO_SUCH)
+    slot.opened()
+    slot.unload()
+    with pytest.raises(ModelError) as caught:
+        list(ask(slot))
+    assert (caught.value, slot.error, slot.state) == (NO_SUCH, NO_SUCH, "failed")
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_fails_in_place_of_one_that_was_put_away_does_not_keep_it_away(cancelled):
+    slot, opening = opens(ScriptedBackend(), NO_SUCH, ScriptedBackend(["back"]))
+    slot.opened()
+    slot.unload()
+    opening.go.clear()
+    loading = slot.exchange(SECOND)
+    until(lambda: len(opening.asked) == 2)
+    if cancelled:
+        slot.cancel()
+    opening.go.set()
+    assert loading.over.wait(30)
+    assert (slot.state, slot.error, slot.settings) == ("idle", None, FIRST)
+    assert TextDelta("back") in list(ask(slot))
+    assert opening.asked == ["first", "second", "first"]
+
+
 def test_unloading_waits_for_answers():
     gate = threading.Event()
     one = ScriptedBackend(["one ", gate, "more"])

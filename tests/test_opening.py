@@ -1,17 +1,19 @@
 """What comes before a model is loaded: it is judged first and fetched then."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from vlm import memory, prequantized
+from vlm import download, memory, prequantized
 from vlm.blueprint import read
 from vlm.errors import ModelError
 from vlm.estimate import judge
 from vlm.opening import prepare_backend
+from vlm.picker import Picker
+from vlm.progress import Watch
 from vlm.saving import quantize
 from vlm.settings import Settings
 from vlm.workload import Workload
@@ -99,3 +101,54 @@ def test_what_is_published_is_known_without_the_network() -> None:
     assert read("jingyaogong/minimind-3v", device="cpu").source == source
     estimate = read("jingyaogong/minimind-3v", device="cpu").estimate("none", SMALL)
     assert estimate.weights == pytest.approx(0.31e9, rel=0.03)  # as README's table says
+
+
+# ---- without the network ----
+
+
+def test_what_was_judged_once_is_judged_without_the_network(
+    hub: Hub, lose_network: Callable[[], None]
+) -> None:
+    before = read(ID, device="cpu").estimate("none", SMALL)
+    lose_network()
+    assert read(ID, device="cpu").estimate("none", SMALL) == before
+    assert weights_of(hub) == []
+    row = Picker(Settings(device="cpu")).check(ID, "auto", 0)  # as the page asks
+    assert {each.quantization for each in row.verdicts} == {"none", "int8", "nf4"}
+
+
+def test_a_quantised_model_in_the_cache_is_judged_by_its_own_headers(
+    hub: Hub, small: Path, lose_network: Callable[[], None]
+) -> None:
+    download.fetch(ID, Watch())
+    asked = len(hub.asked)
+    lose_network()
+    assert prequantized.stored_bytes(ID) == bits.stored_bytes(str(small))
+    blueprint = read(ID, device="cpu")
+    (verdict,) = judge(blueprint, SMALL, free=10**9)
+    assert (verdict.quantization, verdict.estimate.weights) == (
+        "nf4",
+        prequantized.stored_bytes(ID),
+    )
+    prepared(quantization="auto")  # nothing is left to fetch
+    assert len(hub.asked) == asked
+
+
+def test_headers_that_nobody_can_send_are_a_sentence(
+    hub: Hub, small: Path, lose_network: Callable[[], None]
+) -> None:
+    read(ID, device="cpu")  # its small files are here from now on
+    lose_network()
+    with pytest.raises(ModelError) as caught:
+        judge(read(ID, device="cpu"), SMALL, free=10**9)
+    assert caught.value.key == "hub_unreachable"
+    with pytest.raises(ModelError) as caught:
+        prepared(quantization="auto")
+    assert caught.value.key == "hub_unreachable"
+
+
+@pytest.mark.parametrize("model", ["", "   "])
+def test_nothing_named_is_a_sentence_of_its_own(model: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        prepared(model=model)
+    assert caught.value.key == "no_model_named"

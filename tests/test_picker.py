@@ -10,11 +10,12 @@ from vlm import download, families
 from vlm.backend import Capabilities
 from vlm.blueprint import RUNTIME
 from vlm.model_slot import ModelSlot
-from vlm.picker import Picker, closest
+from vlm.picker import Picker, closest, found
 from vlm.progress import Watch
 from vlm.settings import Settings
 
 SETTINGS = Settings(device="cpu")
+MINI = ["OpenGVLab/Mini-InternVL-Chat-4B-V1-5", "OpenGVLab/Mini-InternVL-Chat-2B-V1-5"]
 
 
 def slot_of(**able: object) -> ModelSlot:
@@ -53,6 +54,28 @@ def test_what_the_hubs_cache_holds_is_here_and_exact_once_it_was_read(
     (row,) = picker.rows("none", "auto", 0)
     assert not row.verdict.estimate.rough
     assert row.verdict.estimate == found.verdicts[0].estimate
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("InternVL-Chat", ["OpenGVLab/InternVL-Chat-V1-5", *MINI]),
+        ("internvl 1.5", ["OpenGVLab/InternVL-Chat-V1-5", *MINI]),
+        ("InternVL-Chat-V1-5", ["OpenGVLab/InternVL-Chat-V1-5", *MINI]),
+        ("mini intern", MINI),
+        ("OpenGVLab/Mini", MINI),
+        ("minicpm v2.6", ["openbmb/MiniCPM-V-2_6"]),
+        ("MiniCPM-V-2_6", ["openbmb/MiniCPM-V-2_6"]),
+        ("qwen 2.5 7b", ["Qwen/Qwen2.5-VL-7B-Instruct"]),
+        ("Llava One Vision 0.5", ["llava-hf/llava-onevision-qwen2-0.5b-ov-hf"]),
+        ("POCKET", ["pocket"]),
+        ("pokcet", ["pocket"]),
+        ("nothing like it", []),
+    ],
+)
+def test_the_list_is_searched_by_any_spelling(text: str, names: list[str]) -> None:
+    rows = Picker(SETTINGS).rows("auto", "auto", 0)
+    assert [row.checkpoint.name for row in found(rows, text)] == names
 
 
 def test_a_name_that_was_mistyped_leads_to_the_one_that_was_meant() -> None:

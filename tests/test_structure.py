@@ -56,6 +56,7 @@ ORDER = (
     "generation",
     "cache",
     "reading",
+    "holding",
     "answer",
     "trace",
     "attention",

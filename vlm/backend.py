@@ -264,6 +264,37 @@ class Forgetful(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What a model and what belongs to it take of memory now, in bytes; parts add up to `total`.
+
+    Attributes:
+        weights: of each part of the model, by its name.
+        besides: "states", keys and values kept for the next turns; "features" of images, kept for
+            the same; and what is left of `total`: "runtime", the program with its libraries and
+            whatever is being worked with, or on an accelerator "work", tensors besides, and
+            "spare", kept for the next ones.
+        total: what the system says the process has in memory ("process"), or what torch has taken
+            of an accelerator ("device"), or both together where a model is spread ("spread").
+        away: of the weights, what lies in mapped files alone and is read again when it is needed.
+    """
+
+    weights: Mapping[str, int]
+    besides: Mapping[str, int]
+    total: int
+    measured: Literal["process", "device", "spread"] = "process"
+    away: int = 0
+
+
+@runtime_checkable
+class Holds(Protocol):
+    """A backend whose model is in this machine's memory."""
+
+    def held(self) -> Held:
+        """What it takes now. May be called while an answer runs."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """What one stage of a model made of a prompt.

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from vlm import families, prequantized
 from vlm import quantization as bits
 from vlm.backend import ImageKnob
+from vlm.download import asking_nobody_in_vain
 from vlm.families import Family, Opened
 from vlm.image_layout import ImageReader, ReadImage
 from vlm.kv_cache import kv_cache_choices, quantised_states
@@ -164,7 +165,8 @@ class Blueprint:
     def _weights(self, quantization: str) -> int:
         if self.quantization != "none":
             kind = self.quantization
-            return weight_bytes_of_stored(self._model, self.source, kind, self.dtype)
+            with model_errors(self.source), asking_nobody_in_vain(self.source):
+                return weight_bytes_of_stored(self._model, self.source, kind, self.dtype)
         return bits.weight_bytes(self._model, quantization, self.dtype, self.device)
 
     def _loading(self, quantization: str) -> int:
@@ -340,7 +342,7 @@ def read(
     place = choose_device(device)
     name, source = look_up(source)
     number_type = choose_dtype(dtype, place)
-    with model_errors(source):
+    with model_errors(source), asking_nobody_in_vain(source):
         family = families.find(source)
         opened = _opened(source, number_type, family, tokenizer)
         return Blueprint(name, source, opened, device=place, dtype=number_type)

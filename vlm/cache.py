@@ -186,6 +186,11 @@ class ConversationCache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def bytes(self) -> int:
+        """What all of them take, but for one that an answer goes on with just now."""
+        return sum(each.bytes for each in tuple(self._kept))
+
     def start(self, prompt: Prompt) -> Conversation:
         """States that hold the longest known beginning of `prompt`; empty ones if there is none.
 
@@ -214,8 +219,7 @@ class ConversationCache:
         ]
         self._kept.append(conversation)
         while len(self._kept) > 1 and (
-            len(self._kept) > MAX_CONVERSATIONS
-            or sum(each.bytes for each in self._kept) > self._budget
+            len(self._kept) > MAX_CONVERSATIONS or self.bytes > self._budget
         ):
             del self._kept[0]
 
@@ -238,6 +242,11 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def bytes(self) -> int:
+        """What all of them take."""
+        return sum(each.nbytes for each in tuple(self._kept.values()))
+
     def get(self, key: Hashable) -> torch.Tensor | None:
         """The features of an image, or None."""
         if key in self._kept:
@@ -248,7 +257,7 @@ class FeatureCache:
         """Remembers features."""
         self._kept[key] = features
         self._kept.move_to_end(key)
-        while sum(each.nbytes for each in self._kept.values()) > self._budget:
+        while self.bytes > self._budget:
             self._kept.popitem(last=False)
 
     def clear(self) -> None:

@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+import httpx2
+from huggingface_hub import constants, get_session, snapshot_download
+from huggingface_hub.errors import DryRunError, HfHubHTTPError
 from huggingface_hub.file_download import DryRunFileInfo
 from huggingface_hub.utils import tqdm as quiet_bar
 
 from vlm import memory
 from vlm.errors import ModelError
 from vlm.families import common
+from vlm.model_errors import chain
 from vlm.progress import Watch
 
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
@@ -84,12 +86,19 @@ def _room_on_disk(source: str, needed: int) -> Iterator[None]:
 
 
 def _look(repository: str, patterns: tuple[str, ...]) -> list[DryRunFileInfo]:
-    """What a repository has of these files; nothing where the hub cannot be reached."""
+    """What a repository has of these files; nothing where the hub cannot be reached.
+
+    Raises:
+        DryRunError: the hub did answer, and refuses.
+    """
     try:
         return snapshot_download(
             repository, allow_patterns=list(patterns), dry_run=True, tqdm_class=_Silent
         )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+    except DryRunError as error:
+        causes = list(chain(error))
+        if any(isinstance(each, HfHubHTTPError) for each in causes):
+            raise
         return []
 
 
@@ -106,6 +115,33 @@ def _wanted(repository: str, files: list[DryRunFileInfo]) -> list[DryRunFileInfo
         raise ModelError("gguf_not_taken", source=repository)
     unused = tuple(kind for kind in kinds if kind not in there[:1])
     return [each for each in top if not each.filename.endswith(unused)]
+
+
+@contextmanager
+def asking_nobody_in_vain(source: str) -> Iterator[None]:
+    """Around work on a source: where its hub cannot be reached, nobody tries any further.
+
+    Its client would try for 20 seconds for every file that the cache lacks, and most checkpoints
+    lack some of those that transformers looks for: a model that is here would take minutes.
+    """
+    of_hub = any(map(common.is_hub_id, common.parts(source)))
+    if constants.HF_HUB_OFFLINE or not of_hub or _reachable():
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _reachable() -> bool:
+    """Whether anybody answers at the hub's address, whatever it says."""
+    try:
+        get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except httpx2.TransportError:
+        return False
+    return True
 
 
 class _Silent(quiet_bar):

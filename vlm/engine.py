@@ -20,6 +20,7 @@ from vlm.backend import (
     Capabilities,
     Event,
     Finished,
+    Held,
     ImageLayout,
     Progress,
     Stage,
@@ -31,13 +32,8 @@ from vlm.cache import ConversationCache
 from vlm.errors import RequestError
 from vlm.explainer import Explainer
 from vlm.explanation import ExplainMethod, Explanation
-from vlm.generation import (
-    Clock,
-    drawing,
-    generation_config,
-    how_it_ended,
-    model_defaults,
-)
+from vlm.generation import Clock, drawing, generation_config, how_it_ended, model_defaults
+from vlm.holding import held
 from vlm.inspection import Inspection
 from vlm.inspector import Subject, look
 from vlm.kv_cache import HALF, WHOLE, check_kv_cache, kv_cache_choices, quantised_states
@@ -286,6 +282,10 @@ class Engine:
         memory.trim()
         return kept > 0
 
+    def held(self) -> Held:
+        """See `vlm.backend.Holds.held`."""
+        return held(self.model, self._conversations.bytes, self.reader.remembered.bytes)
+
     def close(self) -> None:
         """Ends the thread and gives the model's memory back."""
         self._worker.close()
@@ -344,14 +344,13 @@ class Engine:
         and so depend on what was said before.
         """
         reading, small = answer.reading, answer.options.kv_cache_bits == HALF
+        text = self.model.config.get_text_config(decoder=True)
         if small:
-            text = self.model.config.get_text_config(decoder=True)
             answer.inputs["past_key_values"] = quantised_states(text)
         if reading is None:
             return
         family = self.loaded.family
         if family is not None:
-            text = self.model.config.get_text_config(decoder=True)
             kind = family.states_depend_on(text, len(reading.prompt))
             reading.prompt = replace(reading.prompt, kind=kind)
         may_reuse = not small and (family is None or family.reuses_prompts)

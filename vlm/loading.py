@@ -187,6 +187,7 @@ def load(
         with (
             ONE_AT_A_TIME,
             model_errors(source),
+            download.asking_nobody_in_vain(source),
             memory.exact_pages(),
             watching(watch or Watch()) as watched,
         ):

@@ -117,6 +117,16 @@ def wait_for(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def taken_bytes(device: torch.device) -> tuple[int, int]:
+    """(bytes taken from the system, bytes of them in tensors); of a CPU the process in both."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory(), torch.mps.current_allocated_memory()
+    resident = psutil.Process().memory_info().rss
+    return resident, resident
+
+
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Names of two settings of glibc's allocator."""
 SMALL_PIECES, LARGE_PIECES = 1 << 20, 32 << 20

@@ -10,7 +10,7 @@ import pickle
 import re
 from collections.abc import Iterator
 
-import httpx
+import httpx2  # what huggingface_hub asks with
 import huggingface_hub.errors as hub_errors
 import torch
 
@@ -23,7 +23,7 @@ CAUSES: dict[tuple[type[Exception], ...], str] = {
     (hub_errors.RepositoryNotFoundError,): "hub_missing",
     (hub_errors.RemoteEntryNotFoundError,): "hub_file_missing",
     (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled): "hub_unreachable",
-    (httpx.TransportError,): "hub_unreachable",
+    (httpx2.TransportError,): "hub_unreachable",
 }
 """What may lie behind an error of transformers, the first that fits -> what people are told."""
 

@@ -16,6 +16,8 @@ from vlm.backend import (
     Event,
     Finished,
     Forgetful,
+    Held,
+    Holds,
     ImageLayout,
     Progress,
     Report,
@@ -188,7 +190,8 @@ class ModelSlot:
 
     def _run(self, loading: Loading) -> None:
         """Everything that is done about one loading, on a thread of its own."""
-        try:
+        away = self._backend is None and self.able is not None and self._failure is None
+        try:  # where the other does not come, what was put away comes back with the next question
             if self._prepare is not None:
                 self._prepare(loading.settings, loading.report, loading.cancel)
             if not loading.cancel.is_set():
@@ -198,9 +201,8 @@ class ModelSlot:
         finally:
             with self._changed:
                 self._loading, self._last = None, loading
-                self._exchanging = False
-                self._failure = None
-                if self._backend is None:
+                self._exchanging, self._failure = False, None
+                if self._backend is None and not (away and loading.settings != self.settings):
                     self._failure = loading.error or ModelError("loading_cancelled")
                 loading.over.set()
                 self._changed.notify_all()
@@ -216,12 +218,10 @@ class ModelSlot:
             self._put_away()
         try:
             self._fill(loading)
-        except BaseException:
-            if was_here and not self._closed:
-                self._bring_back(loading)
-            raise
-        if self._backend is None and was_here and not self._closed:
-            self._bring_back(loading)
+        finally:
+            if self._backend is None and was_here and not self._closed:
+                loading.report("restoring", 0, 0)
+                self._fill(Loading(self.settings))  # where that fails too, its reason is told
 
     def _fill(self, loading: Loading) -> None:
         backend = self._open(loading.settings, loading.report, loading.cancel)
@@ -233,11 +233,6 @@ class ModelSlot:
             self._backend, self.able, self.settings = backend, able, loading.settings
             self.revision += 1
         self._expect_idleness()
-
-    def _bring_back(self, loading: Loading) -> None:
-        """Loads the model that was here before; where that fails too, its reason is told."""
-        loading.report("restoring", 0, 0)
-        self._fill(Loading(self.settings))
 
     def _put_away(self) -> None:
         """Closes the model. Held: the lock; nobody uses it."""
@@ -334,6 +329,12 @@ class ModelSlot:
             idle = self._there and self._users == 0
             return idle and isinstance(self._backend, Forgetful) and self._backend.forget()
 
+    def held(self) -> Held | None:
+        """See `Holds.held`; None where no model is here, or one that runs elsewhere."""
+        with self._changed:
+            here = self._there and isinstance(self._backend, Holds)
+            return self._backend.held() if here else None
+
     def opened(self) -> Backend:
         """The model that is there, waiting for it if need be. Raises why there is none."""
         with self._in_use() as backend:
@@ -341,9 +342,8 @@ class ModelSlot:
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[Backend]:
-        backend = None
-        while backend is None:
-            backend = self._take(None)
+        while (backend := self._take(None)) is None:
+            pass
         with self._used(backend):
             yield backend
 

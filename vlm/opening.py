@@ -8,6 +8,7 @@ import threading
 from vlm import families, memory
 from vlm.backend import Report
 from vlm.blueprint import read
+from vlm.download import asking_nobody_in_vain
 from vlm.engine import Engine
 from vlm.errors import ModelError
 from vlm.loading import fetch
@@ -40,7 +41,11 @@ def prepare_backend(settings: Settings, report: Report, cancel: threading.Event)
         SettingError: no such device here.
     """
     _, source = look_up(settings.model)
-    with model_errors(source), watching(_watch(report, cancel)) as watch:
+    with (
+        model_errors(source),
+        watching(_watch(report, cancel)) as watch,
+        asking_nobody_in_vain(source),
+    ):
         watch.note("open")
         family = families.find(source)
         if family is None:

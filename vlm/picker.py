@@ -84,7 +84,8 @@ class Picker:
     def freed(self, slot: "ModelSlot") -> int:
         """Bytes that another model could take besides those that are free, as the one here goes.
 
-        Its weights; and what libraries hold since it runs, which every estimate counts anew.
+        Its weights, what is kept of its answers, and what libraries hold since it runs, which every
+        estimate counts anew.
         """
         if slot.state != "ready" or slot.able is None or not slot.able.memory:
             return 0
@@ -92,7 +93,9 @@ class Picker:
         from vlm.loading import choose_device
 
         kind = choose_device(self._settings.device).type
-        return sum(slot.able.memory.values()) + RUNTIME.get(kind, RUNTIME["cuda"])
+        held = slot.held()
+        kept = held.besides["states"] + held.besides["features"] if held else 0
+        return sum(slot.able.memory.values()) + kept + RUNTIME.get(kind, RUNTIME["cuda"])
 
     def rows(self, quantization: str, dtype: str, freed: int) -> list[Row]:
         """The catalogue.
@@ -175,7 +178,7 @@ class Picker:
 def _chosen(verdicts: "list[Verdict]", quantization: str) -> "Verdict":
     """The verdict of a precision; with "auto" of the first that fits, or else of the last."""
     by_name: Mapping[str, Verdict] = {each.quantization: each for each in verdicts}
-    if quantization == "fp4" and "nf4" in by_name:  # other values, as many bits
+    if quantization == "fp4" and {"none", "nf4"} <= by_name.keys():  # other values, as many bits
         like = by_name["nf4"]
         return replace(like, quantization="fp4", estimate=replace(like.estimate, precision="fp4"))
     if quantization in by_name:
@@ -188,6 +191,23 @@ def largest_that_fits(rows: Sequence[Row], below: float = math.inf) -> Row | Non
     fitting = [row for row in rows if row.verdict.kind == "fits"]
     fewer = [row for row in fitting if row.checkpoint.parameters < below]
     return max(fewer, key=lambda row: row.checkpoint.parameters, default=None)
+
+
+def found(rows: Sequence[Row], text: str) -> list[Row]:
+    """The rows of the list that somebody looks for, by title, family or hub id in any spelling.
+
+    "internvl 1.5", "InternVL-Chat" and "minicpmv2.6" find what they mean; where no row has all the
+    words, those that look most like them are found, and maybe none.
+    """
+    words = [_plain(word) for word in re.split(r"[\s/_-]+", text)]
+    every = [row for row in rows if all(word in _spelled(row.checkpoint) for word in words)]
+    return every or closest(text, rows, 3)
+
+
+def _spelled(checkpoint: Checkpoint) -> str:
+    """Title and name without capitals and signs, to be looked for in."""
+    owner = checkpoint.name.rpartition("/")[0]
+    return " ".join(map(_plain, (owner, checkpoint.name, checkpoint.title)))
 
 
 def closest(name: str, rows: Sequence[Row], count: int = 2) -> list[Row]:

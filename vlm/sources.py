@@ -20,7 +20,13 @@ from vlm.families.common import WEIGHT_FILES
 
 
 def look_up(source: str) -> tuple[str, str]:
-    """(name for people, folder or hub id) of what a person calls a model."""
+    """(name for people, folder or hub id) of what a person calls a model.
+
+    Raises:
+        ModelError: nothing was named.
+    """
+    if not source.strip():
+        raise ModelError("no_model_named")
     known = families.look_up(source)
     if known is not None:
         return known.title, known.source

@@ -15,7 +15,7 @@ from tests.support.fakes import ScriptedBackend, Step
 from vlm.backend import Backend, Capabilities, Report
 from vlm.errors import ModelError
 from vlm.model_slot import ModelSlot
-from vlm.settings import Settings
+from vlm.settings import FEWER_BITS, Settings
 from vlm.ui import build_ui, launch
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
@@ -73,6 +73,7 @@ class Opening:
         scripts: (model, quantization) -> scripts of its backend, where it does not say who it is.
         able: what all of them can do, but for their names and precisions.
         opened: the backends, oldest first.
+        cancel: asks for the end of the loading that began last.
     """
 
     def __init__(self) -> None:
@@ -84,11 +85,13 @@ class Opening:
         memory = {"vision_tower": 2_000_000, "language_model": 30_000_000}
         self.able = Capabilities(name="", details=(), memory=memory)
         self.opened: list[ScriptedBackend] = []
+        self.cancel = threading.Event()
 
     def __call__(
         self, settings: Settings, report: Report, cancel: threading.Event
     ) -> ScriptedBackend:
         wanted = (settings.model, settings.quantization)
+        self.cancel = cancel
         self.asked.append(wanted)
         report("weights", 3, 12)
         while not self.go.wait(0.02):
@@ -96,7 +99,8 @@ class Opening:
                 raise ModelError("loading_cancelled")
         if wanted in self.failures:
             raise self.failures[wanted]
-        able = replace(self.able, name=settings.model, details=(settings.quantization, "CPU"))
+        kind = settings.quantization if settings.quantization in FEWER_BITS else "bf16"
+        able = replace(self.able, name=settings.model, details=(kind, "CPU"))
         scripts = self.scripts.get(wanted, ([f"I am {settings.model}."],))
         self.opened.append(ScriptedBackend(*scripts, able=able))
         return self.opened[-1]

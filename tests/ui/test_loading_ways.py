@@ -54,6 +54,7 @@ def test_memory_fewer_bits_or_the_largest_that_fits() -> None:
 
 
 NAMES = (
+    ModelError("no_model_named"),
     ModelError("no_such_checkpoint", source="x", known="pocket"),
     ModelError("hub_missing", source="x"),
 )
@@ -69,9 +70,14 @@ FILES = (
 @pytest.mark.parametrize("error", [*NAMES, *FILES], ids=lambda error: error.key)
 def test_what_no_other_try_mends_leads_to_the_name_that_was_meant(error: ModelError) -> None:
     assert offered(error, "qwen/qwen3-vl-4b-instruct-gguf") == [(LARGEST, "none")]
+    assert offered(error, "Qwen 3 VL") == [(LARGEST, "none")]
     assert offered(error, "pokcet") == [("pocket", "none")]
     assert offered(error, "pokcet", here="pocket") == [("pocket", "none")]
     assert offered(error) == [(KEPT, "none")]  # nothing is like it: the largest that is here
+    (embedded, _, elsewhere) = ROWS  # for a slip of the pen nobody fetches gigabytes
+    assert "Go on with Pocket 135M" in ways_on(
+        error, Settings(model=WANTED), [embedded, elsewhere], "pocket", "en"
+    )
     drawn = ways_on(error, Settings(model=WANTED), ROWS[-1:], "", "en")
     assert "Load Qwen3-VL 4B instead (≈ 8.9 GB to download)" in drawn
     assert AGAIN not in offered(error)
@@ -81,6 +87,23 @@ def test_without_a_network_what_is_here_is_offered() -> None:
     error = ModelError("hub_unreachable", source=WANTED)
     assert offered(error) == [AGAIN, (KEPT, "none")]
     assert "href" not in ways_on(error, Settings(model=WANTED), ROWS, "", "en")
+
+
+def test_without_a_network_there_is_always_a_way_on() -> None:
+    error = ModelError("hub_unreachable", source=WANTED)
+
+    def drawn(rows: list[Row], here: str) -> tuple[list, bool]:
+        html = ways_on(error, Settings(model=WANTED), rows, here, "en")
+        names = re.findall(r'data-model="([^"]*)"', html)
+        return names, "Go on with Pocket 135M" in html and 'data-tab="chat"' in html
+
+    embedded, elsewhere = ROWS[0], ROWS[2]
+    assert drawn([embedded, elsewhere], "") == ([WANTED, "pocket"], False)
+    tight = replace(embedded, verdict=replace(embedded.verdict, free=SIZES["pocket"] * 2_000_000))
+    assert tight.verdict.kind == "tight"
+    assert drawn([tight, elsewhere], "") == ([WANTED, "pocket"], False)
+    assert drawn([embedded, elsewhere], "pocket") == ([WANTED], True)  # it is loaded already
+    assert drawn(ROWS, "pocket") == ([WANTED, KEPT], False)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,15 +1,19 @@
 """The Models tab: what is loaded, what fits, loading, cancelling, failing, unloading."""
 
 import re
+import threading
+import time
 
 import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
+from tests.support.fakes import PATIENCE
 from tests.ui.conftest import Tab
 from tests.ui.test_chat_turns import converse
 from vlm import families, precision
 from vlm.errors import ModelError
+from vlm.picker import Picker
 from vlm.ui import models_view
 from vlm.ui.frame import LOOK_SECONDS
 
@@ -28,6 +32,14 @@ def row(tab: Tab, name: str):
 
 def notice(tab: Tab):
     return tab.find("#models-notice .card")
+
+
+def until(true) -> None:
+    """Waits for the server."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
 
 
 def load(tab: Tab, model: str) -> None:
@@ -95,6 +107,83 @@ def test_a_row_loads_in_the_precision_that_was_chosen(serve_models, open_tab, op
     assert opening.asked[-1] == ("google/paligemma-3b-mix-224", "nf4")
 
 
+def test_what_is_loaded_can_be_loaded_in_the_precision_that_was_chosen(
+    serve_models, open_tab, opening
+):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#quantization").get_by_label("16 bit").check()
+    expect(tab.find("#fit-table thead")).to_contain_text("16 bit")
+    pocket = row(tab, "Pocket 135M")
+    expect(pocket).to_contain_text("loaded in bf16")
+    expect(pocket.get_by_role("button")).to_have_count(0)
+    tab.find("#quantization").get_by_label("4 bit", exact=True).check()
+    expect(pocket).to_contain_text("loaded in bf16")
+    expect(pocket.get_by_role("button")).to_have_text("Load in 4 bit")
+    pocket.get_by_role("button", name="Load Pocket 135M in 4 bit", exact=True).press("Enter")
+    expect(notice(tab)).to_contain_text("is loaded")
+    assert opening.asked[-1] == ("pocket", "nf4")
+    expect(pocket).to_contain_text("loaded in nf4")
+    expect(pocket.get_by_role("button")).to_have_count(0)
+    tab.find("#quantization").get_by_label("16 bit").check()
+    expect(pocket.get_by_role("button")).to_have_text("Load in 16 bit")
+
+
+def test_what_is_loaded_can_be_loaded_in_other_numbers(serve_models, open_tab):
+    tab = open_tab(serve_models(dtype="float32").address)  # what is here says bf16
+    go_to(tab)
+    tab.find("#quantization").get_by_label("16 bit").check()
+    expect(row(tab, "Pocket 135M").get_by_role("button")).to_have_text("Load in fp32")
+
+
+def test_a_precision_chosen_while_a_model_loads_is_that_of_the_list(
+    serve_models, open_tab, opening
+):
+    """What began before it was chosen must not draw the list in the one before."""
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    precision, head = tab.find("#quantization"), tab.find("#fit-table thead")
+    precision.get_by_label("16 bit").check()
+    expect(head).to_contain_text("16 bit")
+    opening.go.clear()
+    other = row(tab, "PaliGemma 3B mix 224")
+    other.get_by_role("button").click()
+    tab.find("#load-progress .loading").wait_for()
+    precision.get_by_label("4 bit", exact=True).check()
+    expect(head).to_contain_text("4 bit")
+    opening.go.set()
+    expect(other).to_contain_text("loaded in bf16")  # drawn anew
+    expect(head).to_contain_text("On this machine, 4 bit")
+    expect(other.get_by_role("button")).to_have_text("Load in 4 bit")
+
+
+@pytest.mark.parametrize("slow", ["none", "nf4"])
+def test_the_list_is_that_of_the_precision_chosen_last(slow, serve_models, open_tab, monkeypatch):
+    """Also where the one before takes longer to judge: of the opened tab, or chosen there."""
+    judged, gate, asked = Picker.rows, threading.Event(), []
+
+    def slowly(picker: Picker, quantization: str, *rest):
+        asked.append(quantization)
+        if quantization == slow:
+            assert gate.wait(PATIENCE)
+        return judged(picker, quantization, *rest)
+
+    monkeypatch.setattr(Picker, "rows", slowly)
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    precision, head = tab.find("#quantization"), tab.find("#fit-table thead")
+    if slow == "nf4":
+        expect(head).to_contain_text("16 bit")
+        precision.get_by_label("4 bit", exact=True).check()
+    until(lambda: slow in asked)
+    precision.get_by_label("8 bit").check()
+    tab.page.wait_for_timeout(1000)  # where nothing waits its turn, it is drawn by now
+    gate.set()
+    expect(head).to_contain_text("8 bit")
+    tab.page.wait_for_timeout(1000)
+    expect(head).to_contain_text("8 bit")
+
+
 def test_what_a_precision_is_known_to_change_is_told(serve_models, open_tab):
     tab = open_tab(serve_models().address)
     go_to(tab)
@@ -123,6 +212,8 @@ def test_cancelled_loading_leaves_the_model_before(serve_models, open_tab, openi
     load(tab, "somebody/something")
     tab.find("#load-progress .loading").wait_for()
     tab.find("#cancel-load").click()
+    expect(tab.find("#load-progress")).to_contain_text("bringing the model before it back")
+    expect(tab.find("#cancel-load")).to_be_disabled()  # it has been heard
     opening.go.set()
     expect(notice(tab)).to_contain_text("was cancelled")
     expect(tab.find(".status.ready")).to_contain_text("pocket")
@@ -210,6 +301,34 @@ def test_a_mistyped_name_leads_to_the_one_that_was_meant(serve_models, open_tab,
     assert opening.asked[-1][0] == "Qwen/Qwen3-VL-4B-Instruct"
 
 
+def test_without_a_network_the_model_before_is_one_click_away(serve_models, open_tab, opening):
+    lost = ModelError("hub_unreachable", source="somebody/far")
+    opening.failures["somebody/far", "none"] = lost
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    load(tab, "somebody/far")
+    card = notice(tab)
+    expect(card).to_contain_text("pocket is still loaded and answers as before")
+    expect(card.get_by_role("button", name="Try again")).to_have_count(1)
+    card.get_by_role("button", name="Go on with Pocket 135M").click()
+    tab.ask("Still there?")
+    tab.wait_for_answer()
+    expect(tab.answers.last).to_have_text("I am pocket.")
+
+
+def test_without_a_network_and_a_model_the_embedded_one_is_offered(serve_models, open_tab, opening):
+    lost = ModelError("hub_unreachable", source="somebody/far")
+    opening.failures["somebody/far", "none"] = lost
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    tab.find("#unload").click()
+    expect(tab.find("#models-now")).to_contain_text("put away")
+    load(tab, "somebody/far")
+    notice(tab).get_by_role("button", name="Load Pocket 135M instead").click()
+    expect(notice(tab)).to_contain_text("is loaded")
+    assert opening.asked[-1][0] == "pocket"
+
+
 def test_figures_stand_beside_their_bars(serve_models, open_tab):
     tab = open_tab(serve_models().address)
     go_to(tab)
@@ -284,6 +403,24 @@ def test_does_it_fit(serve_models, open_tab):
     expect(verdict.locator(".fit").first).to_contain_text("fits")
 
 
+def test_the_list_can_be_searched(serve_models, open_tab):
+    tab = open_tab(serve_models().address)
+    go_to(tab)
+    rows = tab.find("#fit-table tbody tr")
+    expect(rows).to_have_count(len(families.catalogue()))
+    search = tab.page.get_by_label("Find in the list")
+    search.fill("internvl 1.5")
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("OpenGVLab/InternVL-Chat-V1-5")
+    tab.find("#quantization").get_by_label("4 bit", exact=True).check()
+    expect(tab.find("#fit-table thead")).to_contain_text("4 bit")
+    expect(rows).to_have_count(3)
+    search.fill("<b>something else</b>")
+    expect(tab.find("#fit-table")).to_contain_text("Nothing in this list is like “<b>something")
+    search.fill("")
+    expect(rows).to_have_count(len(families.catalogue()))
+
+
 def test_a_model_that_is_not_there(serve_models, open_tab):
     tab = open_tab(serve_models().address)
     go_to(tab)
@@ -348,3 +485,18 @@ def test_loading_for_programs(serve_models, opening):
     opening.failures["somebody/large", "none"] = BIG
     with pytest.raises(Exception, match=r"9\.0 GB"):
         client.predict("somebody/large", "none", api_name="/load")
+
+
+def test_a_cancelled_load_is_no_success_for_programs(serve_models, opening):
+    client = Client(serve_models().address, verbose=False)
+    assert client.predict("pocket", "none", api_name="/load") == "pocket"
+    opening.go.clear()
+    job = client.submit("somebody/something", "nf4", api_name="/load")
+    until(lambda: opening.asked[-1] == ("somebody/something", "nf4"))
+    opening.cancel.set()
+    until(lambda: opening.asked[-1] == ("pocket", "none"))  # what was there comes back
+    opening.go.set()
+    with pytest.raises(Exception, match=r"somebody/something was cancelled.*pocket, answers on"):
+        job.result(timeout=60)
+    assert "somebody/something" not in job.outputs()
+    assert client.predict("somebody/something", "nf4", api_name="/load") == "somebody/something"

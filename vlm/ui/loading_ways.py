@@ -7,16 +7,17 @@ bound to fail again.
 from collections.abc import Sequence
 from typing import Any
 
+from vlm import families
 from vlm.errors import VLMError
 from vlm.families import common
-from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, closest, largest_that_fits
+from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, closest, found, largest_that_fits
 from vlm.report import byte_words
 from vlm.settings import Settings
 from vlm.sources import page_of
 from vlm.strings import say
 from vlm.ui.context import action_button, escaped
 
-WRONG_NAMES = ("no_such_checkpoint", "hub_missing", "not_a_folder")
+WRONG_NAMES = ("no_model_named", "no_such_checkpoint", "hub_missing", "not_a_folder")
 """Errors of names: the one that was meant may be in the list."""
 
 WRONG_FILES = (
@@ -58,18 +59,33 @@ def ways_on(
         return _load(say("way.load_as_stored", language), model, "auto")
     at_hand = [row for row in fitting if row.here]
     if key in (*WRONG_NAMES, *WRONG_FILES):
-        like = closest(model, [row for row in rows if row.checkpoint.name != model])
-        last = largest_that_fits(at_hand) or largest_that_fits(others)
-        return _instead(like or [last], language)
+        names = [row for row in rows if row.checkpoint.name != model]
+        like = closest(model, names) or (found(names, model)[:2] if model.strip() else [])
+        if like:
+            return _instead(like, language)
+        ways = _on_this_machine(largest_that_fits(at_hand), others, here, language)
+        return ways or _instead([largest_that_fits(others)], language)
     again = _load(say("way.try_again", language), model, settings.quantization)
     if key not in ELSEWHERE:
         return again
     if key == "disk_full":
         free = float(str(error.facts["free"])) * 1e9
         small = [row for row in fitting if row.here or row.disk_bytes < free]
-        return again + _instead([largest_that_fits(small)], language)
+        return again + _on_this_machine(largest_that_fits(small), others, here, language)
     pages = "".join(_page(part, language) for part in common.parts(model)) if key != _LOST else ""
-    return pages + again + _instead([largest_that_fits(at_hand)], language)
+    return pages + again + _on_this_machine(largest_that_fits(at_hand), others, here, language)
+
+
+def _on_this_machine(best: Row | None, others: Sequence[Row], here: str, language: str) -> str:
+    """A button for what needs no network: another model, or else the one that is loaded still."""
+    kept = [row for row in others if row.here and row.verdict.kind != "too_big"]
+    best = best or min(kept, key=lambda row: row.verdict.estimate.total, default=None)
+    if best is not None:
+        return _instead([best], language)
+    if not here:
+        return ""
+    words = say("way.go_on", language, name=families.title(here))
+    return action_button("go_to", words, tab="chat")
 
 
 _LOST = "hub_unreachable"

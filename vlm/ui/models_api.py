@@ -6,7 +6,9 @@ from typing import Any
 
 import gradio as gr
 
+from vlm import families
 from vlm.errors import ModelError, VLMError
+from vlm.model_slot import ModelSlot
 from vlm.picker import Picker, Row
 from vlm.ui.context import Context
 
@@ -44,7 +46,7 @@ def serve(context: Context, picker: Picker) -> None:
             if loading.error is not None:
                 raise loading.error
             if loading.cancel.is_set():
-                raise ModelError("loading_cancelled")
+                raise _cancelled(slot, model)
             yield slot.capabilities().name
         except VLMError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -62,6 +64,13 @@ def serve(context: Context, picker: Picker) -> None:
         api_name="load",
         concurrency_limit=None,
     )
+
+
+def _cancelled(slot: ModelSlot, model: str) -> ModelError:
+    """What a program is told that waited for a model somebody has called off."""
+    if slot.able is None or slot.state == "failed":
+        return ModelError("loading_cancelled")
+    return ModelError("loading_cancelled_kept", name=families.title(model), kept=slot.able.name)
 
 
 def _as_json(row: Row) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import gradio as gr
 from vlm import families
 from vlm.errors import ModelError, RequestError, VLMError
 from vlm.model_slot import Loading
-from vlm.picker import Picker, Row
+from vlm.picker import Picker, Row, found
 from vlm.report import advice_words
 from vlm.settings import CHOICES, Settings
 from vlm.strings import error_text, say
@@ -58,6 +58,7 @@ class Parts:
     cancel: gr.Button
     unload: gr.Button
     verdict: gr.HTML
+    find: gr.Textbox
     table: gr.HTML
     redraw: gr.Textbox
     channel: gr.HTML
@@ -108,6 +109,8 @@ class ModelsPanel:
             words.add(cancel, value="models.cancel")
             words.add(unload, value="models.unload")
             choice = self._choice()
+            find = gr.Textbox("", elem_id="find-model", max_lines=1)
+            words.add(find, label="models.find", placeholder="models.find.example")
             table = holder("fit-table")
             hears = channel("models")
         return Parts(
@@ -116,6 +119,7 @@ class ModelsPanel:
             notice=notice,
             cancel=cancel,
             unload=unload,
+            find=find,
             table=table,
             redraw=gr.Textbox(visible="hidden"),
             channel=hears,
@@ -173,9 +177,9 @@ class ModelsPanel:
         # By one handler, which one change after the other goes through: the table of a precision
         # that was chosen before could come last.
         gr.on(
-            [parts.precision.input, parts.dtype.input, parts.redraw.change],
+            [parts.precision.input, parts.dtype.input, parts.find.change, parts.redraw.change],
             self.show,
-            [parts.precision, parts.dtype, context.language],
+            [parts.precision, parts.dtype, parts.find, context.language],
             parts.table,
             trigger_mode="always_last",
             **QUIET,
@@ -195,12 +199,16 @@ class ModelsPanel:
         if (loading := self.slot.loading) is not None:
             yield from self.follow(loading, precision, dtype, language)
 
-    def show(self, precision: str, dtype: str, language: str) -> str:
-        """The list, in the precision that is chosen now."""
-        loaded = self.slot.settings.model if self.slot.state == "ready" else ""
+    def show(self, precision: str, dtype: str, wanted: str, language: str) -> str:
+        """The list, in the precision that is chosen now; of it what somebody looks for."""
+        rows = self._rows(precision, dtype)
+        if wanted.strip() and not (rows := found(rows, wanted.strip())):
+            return models_view.nothing_found(wanted.strip(), language)
+        able = self.slot.able
+        precision_here = next(iter(able.details), "") if able is not None else ""
         return models_view.table(
-            self._rows(precision, dtype),
-            loaded,
+            rows,
+            models_view.Here(self._here(), precision_here),
             self.may_load,
             say(f"precision.{precision}", language),
             language,
@@ -229,18 +237,24 @@ class ModelsPanel:
     ) -> Iterator[Updates]:
         """Draws a loading until it is over, then how it ended."""
         parts, name = self.parts, families.title(loading.settings.model)
-        buttons = {
-            parts.load: gr.update(interactive=False),
-            parts.unload: gr.update(interactive=False),
-            parts.cancel: gr.update(interactive=True),
-        }
+        buttons = {each: gr.update(interactive=False) for each in (parts.load, parts.unload)}
         stage, since = "", time.monotonic()
-        yield {parts.notice: "", parts.verdict: "", **buttons}
+        yield {
+            parts.notice: "",
+            parts.verdict: "",
+            parts.cancel: gr.update(interactive=True),
+            **buttons,
+        }
         while not loading.over.wait(STEP):
             if loading.progress[0] != stage:
                 stage, since = loading.progress[0], time.monotonic()
             seconds = time.monotonic() - since
-            yield {parts.progress: models_view.loading(loading, name, seconds, language), **buttons}
+            may_cancel = not loading.cancel.is_set()
+            yield {
+                parts.progress: models_view.loading(loading, name, seconds, language),
+                parts.cancel: gr.update(interactive=may_cancel),
+                **buttons,
+            }
         yield {
             **self.at_rest(language),
             # a name that did not come stays there, to be corrected
@@ -264,8 +278,8 @@ class ModelsPanel:
         return card(words, self._ways_on(error, loading.settings, dtype, language), language)
 
     def _ways_on(self, error: VLMError, settings: Settings, dtype: str, language: str) -> str:
-        here = self.slot.settings.model if self.slot.state == "ready" else ""
-        return loading_ways.ways_on(error, settings, self._rows("auto", dtype), here, language)
+        rows = self._rows("auto", dtype)
+        return loading_ways.ways_on(error, settings, rows, self._here(), language)
 
     def cancel(self) -> None:
         """Ends the loading that goes on."""
@@ -288,17 +302,18 @@ class ModelsPanel:
 
     def check(self, model: str, precision: str, dtype: str, language: str) -> Iterator[Updates]:
         """What one model would take in every precision, part by part."""
-        waiting = escaped(say("models.checking", language, name=families.title(model)))
+        waiting = escaped(say("models.checking", language, name=families.title(model or "")))
         yield {self.parts.verdict: f'<p class="pending">{waiting}</p>', self.parts.notice: ""}
         try:
-            found = self.picker.check((model or "").strip(), dtype, self._freed())
+            checked = self.picker.check((model or "").strip(), dtype, self._freed())
         except VLMError as error:
             words = card(error_text(error, language), "", language)
             yield {self.parts.verdict: "", self.parts.notice: words}
             return
-        words = advice_words(found.advice, found.wanted, found.verdicts[0].free, language)
+        free = checked.verdicts[0].free
+        words = advice_words(checked.advice, checked.wanted, free, language)
         yield {
-            self.parts.verdict: models_view.verdicts(found, words, language),
+            self.parts.verdict: models_view.verdicts(checked, words, language),
             self.parts.redraw: str(time.monotonic_ns()),
         }
 
@@ -309,6 +324,9 @@ class ModelsPanel:
         facts = {name: str(fact) for name, fact in event._data.items()}
         if facts.get("act") == "load":
             yield from self.exchange(facts["model"], facts["quantization"], dtype, language)
+        elif facts.get("act") == "forget":
+            self.slot.forget()
+            yield self.at_rest(language)
         elif facts.get("act") == "dismiss":
             yield {self.parts.notice: ""}
 
@@ -331,12 +349,19 @@ class ModelsPanel:
             parts.cancel: gr.update(interactive=False),
         }
         return {
-            parts.now: models_view.now(slot.able, here, language),
+            parts.now: models_view.now(slot.able, slot.held(), here, self.may_load, language),
             **(still if slot.loading is None else {}),
             parts.redraw: str(time.monotonic_ns()),
             parts.precision: gr.update(choices=_choices("precision", PRECISIONS, language)),
             parts.dtype: gr.update(choices=_choices("dtype", CHOICES["dtype"], language)),
         }
+
+    def _here(self) -> str:
+        """The name in the list of the model that is loaded; empty where there is none."""
+        if self.slot.state != "ready":
+            return ""
+        known = families.look_up(self.slot.settings.model)
+        return known.name if known else self.slot.settings.model
 
     def _rows(self, precision: str, dtype: str) -> list[Row]:
         return self.picker.rows(precision, dtype, self._freed())

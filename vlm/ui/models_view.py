@@ -4,12 +4,14 @@ In: values. Out: strings. Nothing here knows a component.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm.backend import Capabilities
+from vlm.backend import Capabilities, Held
 from vlm.model_slot import Loading
 from vlm.picker import Checked, Row
 from vlm.report import byte_words
+from vlm.settings import FEWER_BITS
 from vlm.strings import say
 from vlm.ui.context import action_button, escaped
 
@@ -22,46 +24,102 @@ PARTS = ("weights", "images", "context", "work", "loading", "runtime")
 STAGES = ("download", "open", "weights")
 """Of a loading, in order."""
 
+MODULES = (
+    *("vision_tower", "vision_model", "visual", "multi_modal_projector", "connector"),
+    *("language_model", "text_model", "lm_head"),
+)
+"""Parts of models that most have, as transformers calls them."""
+
+KEPT = ("states", "features")
+"""What is kept for later turns, as `Held.besides` calls it."""
+
 FEW_LANGUAGES = 3
 
 ENOUGH = 0.95
 """Share of tokens that must agree with 16 bits: as `vlm.precision.THRESHOLD`, without torch."""
 
 
-def now(able: Capabilities | None, here: bool, language: str) -> str:
+def now(
+    able: Capabilities | None, held: Held | None, here: bool, may_forget: bool, language: str
+) -> str:
     """The card of the model that is loaded: name, precision, device, memory by part.
 
     Args:
         able: of the model that is here or was here last.
+        held: what it takes now, with all that stands beside it; None where nobody can say.
         here: whether it is here.
+        may_forget: whether there is a button that drops what is kept for later turns.
     """
     if able is None:
         return _quiet(say("models.none", language))
     if not here:
         return _quiet(say("models.away", language, name=able.name))
-    details = " · ".join(able.details)
-    head = f"<strong>{escaped(able.name)}</strong> <span>{escaped(details)}</span>"
-    total = byte_words(sum(able.memory.values())) if able.memory else ""
-    return f'<div class="now"><p>{head} <span>{total}</span></p>{_parts_of(able.memory)}</div>'
+    weights = byte_words(sum(able.memory.values())) if able.memory else ""
+    facts = " · ".join(filter(None, [*able.details, weights]))
+    head = f"<p><strong>{escaped(able.name)}</strong> <span>{escaped(facts)}</span></p>"
+    if held is None:
+        return f'<div class="now">{head}{_parts_of(_named(able.memory, language))}</div>'
+    notes = [say(f"held.why.{held.measured}", language)]
+    if held.away:
+        notes.append(say("held.why.away", language))
+    below = f'<p class="quiet">{escaped(" ".join(notes))}</p>'
+    if may_forget and any(held.besides.get(name) for name in KEPT):
+        words, label = say("held.forget", language), say("held.forget.label", language)
+        below += f"<p>{action_button('forget', words, label)}</p>"
+    return f'<div class="now">{head}{_held(held, language)}{below}</div>'
 
 
 def _quiet(words: str) -> str:
     return f'<div class="now"><p class="quiet">{escaped(words)}</p></div>'
 
 
-def _parts_of(memory: Mapping[str, int]) -> str:
-    """The parts of a loaded model, largest as wide as the card."""
-    most = max(memory.values(), default=0)
-    if not most:
-        return ""
-    rows = "".join(
-        f"<tr><th scope=row>{escaped(name)}</th><td class=number>{byte_words(size)}</td>"
-        f'<td class=wide><span class="filled" style="width:{100 * size / most:.1f}%"></span></td>'
-        "</tr>"
-        for name, size in memory.items()
+def _held(held: Held, language: str) -> str:
+    """Everything that is in memory now, and its sum."""
+    besides = [(say(f"held.{name}", language), size) for name, size in held.besides.items()]
+    below = [(say("held.total", language), f"<strong>{byte_words(held.total)}</strong>")]
+    if held.away:
+        below.insert(0, (say("held.away", language), f"− {byte_words(held.away)}"))
+    return _parts_of(_named(held.weights, language), besides, below)
+
+
+def _named(weights: Mapping[str, int], language: str) -> list[tuple[str, int]]:
+    """The parts of a model in words where they have some, else by their names in its code."""
+    return [
+        (say(f"module.{name}", language) if name in MODULES else name, size)
+        for name, size in weights.items()
+    ]
+
+
+def _parts_of(
+    weights: Sequence[tuple[str, int]],
+    besides: Sequence[tuple[str, int]] = (),
+    below: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The parts of a loaded model and what stands beside it, largest as wide as the card.
+
+    Args:
+        weights: (part of the model, bytes).
+        besides: (anything else, bytes).
+        below: (words, figure) of lines without a bar.
+    """
+    sizes = [("", *each) for each in weights] + [(" besides", *each) for each in besides]
+    most = max((size for *_, size in sizes), default=0)
+    rows = [
+        (
+            name,
+            byte_words(size),
+            f'<span class="filled{style}" style="width:{100 * size / most:.1f}%">',
+        )
+        for style, name, size in sizes
         if size
+    ]
+    rows += [(*each, "") for each in below]
+    lines = "".join(
+        f"<tr><th scope=row>{escaped(name)}</th><td class=number>{figure}</td>"
+        f"<td class=wide>{bar}{'</span>' if bar else ''}</td></tr>"
+        for name, figure, bar in rows
     )
-    return f"<table class=parts>{rows}</table>"
+    return f"<table class=parts>{lines}</table>" if lines else ""
 
 
 def loading(job: Loading, name: str, seconds: float, language: str) -> str:
@@ -79,7 +137,9 @@ def loading(job: Loading, name: str, seconds: float, language: str) -> str:
         for place, each in enumerate(STAGES)
     )
     words = [say("models.loading", language, name=name), say(f"stage.{stage}", language)]
-    if total:
+    if job.cancel.is_set() and stage != "restoring":
+        words.append(say("stage.stopping", language))
+    elif total:
         words.append(_how_much(stage, current, total, language))
         if 0 < share < 1 and seconds > 2:
             left = _duration(seconds * (1 - share) / share, language)
@@ -114,11 +174,24 @@ def _duration(seconds: float, language: str) -> str:
 # ---- the list ----
 
 
-def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, language: str) -> str:
+def nothing_found(wanted: str, language: str) -> str:
+    """In place of the list, where it has nothing like what somebody looks for."""
+    return _quiet(say("models.find.none", language, wanted=wanted))
+
+
+@dataclass(frozen=True)
+class Here:
+    """The model that is loaded: its name in the list, and what it is held in ("bf16", "nf4")."""
+
+    name: str = ""
+    precision: str = ""
+
+
+def table(rows: Sequence[Row], here: Here, may_load: bool, precision: str, language: str) -> str:
     """The catalogue, a row a model, with a bar of what it would take of the memory that is free.
 
     Args:
-        loaded: name of the one that is loaded.
+        here: the one that is loaded.
         may_load: whether rows have a button.
         precision: that was chosen, in words.
     """
@@ -127,7 +200,7 @@ def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, lang
     heads.append(say("column.fit", language, precision=precision))
     head = "".join(f"<th scope=col>{escaped(each)}</th>" for each in heads)
     head += "<th></th>" if may_load else ""
-    body = "".join(_row(row, loaded, may_load, heads, language) for row in rows)
+    body = "".join(_row(row, here, may_load, heads, language) for row in rows)
     notes = [say("table.rough", language, check=say("models.check", language))]
     if any(map(_unmeasured, rows)):
         notes.append(say("table.unmeasured", language))
@@ -138,7 +211,7 @@ def table(rows: Sequence[Row], loaded: str, may_load: bool, precision: str, lang
     )
 
 
-def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: str) -> str:
+def _row(row: Row, here: Here, may_load: bool, heads: Sequence[str], language: str) -> str:
     each = row.checkpoint
     about = "≈ " if not row.here else ""
     images = say("images.several", language) if each.images is None else str(each.images)
@@ -157,8 +230,8 @@ def _row(row: Row, loaded: str, may_load: bool, heads: Sequence[str], language: 
         for head, cell in zip(heads, cells, strict=True)
     )
     if may_load:
-        columns += f"<td>{_load_button(row, loaded, language)}</td>"
-    state = ' class="here"' if each.name == loaded else ""
+        columns += f"<td>{_loading(row, here, language)}</td>"
+    state = ' class="here"' if each.name == here.name else ""
     return f"<tr{state}>{columns}</tr>"
 
 
@@ -189,14 +262,23 @@ def _unmeasured(row: Row) -> bool:
     return kind != "none" and kind not in row.agreement
 
 
-def _load_button(row: Row, loaded: str, language: str) -> str:
-    name = row.checkpoint.name
-    if name == loaded:
-        return f'<span class="quiet">{escaped(say("row.here", language))}</span>'
-    precision = say(f"precision.{row.verdict.quantization}", language)
+def _loading(row: Row, here: Here, language: str) -> str:
+    """The button of a row; of the model that is here what it is held in, and a button for another
+    precision."""
+    kind, wanted = row.verdict.quantization, row.verdict.estimate.precision
+    precision = say(f"precision.{kind}", language)
+    if row.checkpoint.name == here.name and kind == "none" and here.precision not in FEWER_BITS:
+        precision = wanted  # the number type is what differs
     label = say("row.load.label", language, name=row.checkpoint.title, precision=precision)
-    facts = {"model": name, "quantization": row.verdict.quantization}
-    return action_button("load", say("row.load", language), label, **facts)
+    facts = {"model": row.checkpoint.name, "quantization": kind}
+    if row.checkpoint.name != here.name:
+        return action_button("load", say("row.load", language), label, **facts)
+    words = say("row.here", language, precision=here.precision)
+    loaded = f'<span class="quiet">{escaped(words)}</span>'
+    if wanted == here.precision:
+        return loaded
+    words = say("row.load.other", language, precision=precision)
+    return f"{loaded}<br>{action_button('load', words, label, **facts)}"
 
 
 def _languages(codes: Sequence[str], language: str) -> str:

@@ -8,6 +8,10 @@ CHECKPOINT_ERRORS: Mapping[str, tuple[str, str]] = {
         "OWNER/NAME. Built in: {known}.",
         "找不到检查点 {source!r}：没有这个文件夹，hub id 的格式是 OWNER/NAME。内置的有：{known}。",
     ),
+    "error.no_model_named": (
+        "No model is named. Choose one from the list, or give a hub id (OWNER/NAME) or a folder.",
+        "没有指定模型。请从列表中选择，或给出 hub id（OWNER/NAME）或文件夹。",
+    ),
     "error.not_a_folder": (
         "{source} is a file; a checkpoint is a folder with config.json and weights. Name the "
         "folder.",

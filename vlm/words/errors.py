@@ -101,6 +101,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "Loading was cancelled, so there is no model. Load one.",
         "加载已取消，目前没有模型。请加载一个模型。",
     ),
+    "error.loading_cancelled_kept": (
+        "Loading {name} was cancelled. The model before, {kept}, answers on; load {name} again if "
+        "it is wanted.",
+        "{name} 的加载已取消，仍由之前的模型 {kept} 回答。如仍需要，请重新加载。",
+    ),
     "error.already_loading": (
         "A model is being loaded already. Wait for it or cancel it first.",
         "已有模型正在加载。请等待或先取消它。",

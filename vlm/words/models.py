@@ -36,6 +36,13 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "dtype.bfloat16": ("bfloat16", "bfloat16"),
     "dtype.float16": ("float16", "float16"),
     "dtype.float32": ("float32 (exact, twice as large)", "float32（精确，占用加倍）"),
+    "models.find": ("Find in the list", "在列表中查找"),
+    "models.find.example": ("name, family or hub id", "名称、系列或 hub id"),
+    "models.find.none": (
+        "Nothing in this list is like “{wanted}”. Other models can be loaded too: type a hub id or "
+        "a folder under Model.",
+        "此列表中没有与“{wanted}”相近的模型。也可在“模型”中输入 hub id 或文件夹，加载其他模型。",
+    ),
     "models.load": ("Load", "加载"),
     "models.cancel": ("Cancel", "取消"),
     "models.unload": ("Unload", "卸载"),
@@ -44,7 +51,10 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "models.loading": ("Loading {name}", "正在加载 {name}"),
     "models.cancelled": ("Loading {name} was cancelled.", "已取消加载 {name}。"),
     "models.done": ("{name} is loaded.", "{name} 已加载。"),
-    "models.kept": ("{name} is still loaded.", "{name} 仍在使用中。"),
+    "models.kept": (
+        "{name} is still loaded and answers as before.",
+        "{name} 仍在，可继续提问。",
+    ),
     "stage.waiting": ("waiting for answers that are being written", "等待正在生成的回答"),
     "stage.open": ("reading the configuration", "读取配置"),
     "stage.download": ("download", "下载"),
@@ -52,9 +62,48 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "stage.restoring": ("bringing the model before it back", "恢复之前的模型"),
     "stage.of_bytes": ("{current} of {total}", "{current} / {total}"),
     "stage.of_tensors": ("{current} of {total} tensors", "{current} / {total} 个张量"),
+    "stage.stopping": ("stopping at the next step", "将在下一步停止"),
     "stage.left": ("about {seconds} left", "约剩 {seconds}"),
     "seconds": ("{count} s", "{count} 秒"),
     "minutes": ("{count} min", "{count} 分钟"),
+    "module.vision_tower": ("vision tower", "视觉塔"),
+    "module.vision_model": ("vision tower", "视觉塔"),
+    "module.visual": ("vision tower", "视觉塔"),
+    "module.multi_modal_projector": ("projector", "投影层"),
+    "module.connector": ("connector", "连接层"),
+    "module.language_model": ("language model", "语言模型"),
+    "module.text_model": ("language model", "语言模型"),
+    "module.lm_head": ("output head", "输出层"),
+    "held.states": ("context kept for the next turn", "为下一轮保留的上下文"),
+    "held.features": ("images kept for the next turn", "为下一轮保留的图像"),
+    "held.runtime": ("program and libraries", "程序与运行库"),
+    "held.work": ("being worked with", "正在使用"),
+    "held.spare": ("held ready for the next answer", "为下一次回答预留"),
+    "held.away": ("of it only in its files", "其中仅在文件中"),
+    "held.total": ("in memory now", "目前占用"),
+    "held.why.process": (
+        "In memory now: what the system shows for this program, all in all.",
+        "“目前占用”即系统显示的本程序内存总占用。",
+    ),
+    "held.why.device": (
+        "In memory now: what this program has taken of the graphics card for its numbers; the "
+        "card’s own tools show some hundred MB more, which are its driver’s.",
+        "“目前占用”为本程序占用的显存；显卡工具显示的数值会多几百 MB，那是驱动所用。",
+    ),
+    "held.why.spread": (
+        "In memory now: what the system shows for this program, and what it has taken of graphics "
+        "cards.",
+        "“目前占用”为系统显示的本程序内存占用，加上它占用的显存。",
+    ),
+    "held.why.away": (
+        "Weights that lie only in their files are read again when they are needed.",
+        "仅在文件中的权重会在需要时重新读入。",
+    ),
+    "held.forget": ("Drop what is kept", "清除保留的内容"),
+    "held.forget.label": (
+        "Drop what is kept: the next turn reads everything anew, which takes longer",
+        "清除保留的内容：下一轮会重新读取全部内容，用时更长",
+    ),
     "part.weights": ("weights", "权重"),
     "part.images": ("looking at images", "图像处理"),
     "part.context": ("context", "上下文"),
@@ -72,7 +121,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "license.page": ("see its page on the hub", "见其 hub 页面"),
     "column.fit": ("On this machine, {precision}", "在本机，{precision}"),
     "images.several": ("several", "多张"),
-    "languages.more": ("{first} and {count} more", "{first} 等 {count} 种"),
+    "languages.more": ("{first} and {count} more", "{first}，另有 {count} 种"),
     "table.rough": (
         "≈: worked out from the number of parameters; select the model and press “{check}” for all "
         "parts.",
@@ -95,7 +144,8 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "row.load": ("Load", "加载"),
     "row.load.label": ("Load {name} in {precision}", "以 {precision} 加载 {name}"),
     "row.kept": ("on this machine", "已在本机"),
-    "row.here": ("loaded", "已加载"),
+    "row.here": ("loaded in {precision}", "已加载（{precision}）"),
+    "row.load.other": ("Load in {precision}", "改用 {precision} 加载"),
     "memory.looking": ("Working out what would fit …", "正在计算可行的设置 …"),
     "memory.nothing": (
         "Nothing smaller fits into {free} either. Close other programs, or start anew.",
@@ -135,6 +185,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     ),
     "way.load_as_stored": ("Load it as it is", "按原样加载"),
     "way.hub_page": ("Open the page of {name}", "打开 {name} 的页面"),
+    "way.go_on": ("Go on with {name}", "继续使用 {name}"),
     "way.try_again": ("Try again", "重试"),
     "model.pocket.good_at": (
         "Ships with the program. One sentence about an everyday photo, on any computer; reads no "
