@@ -144,6 +144,11 @@ class Inspection:
         """Whether only shapes are known."""
         return bool(self.memory)
 
+    @property
+    def rounded(self) -> bool:
+        """Whether the logits were worked out in fewer than 32 bits."""
+        return any(each.name == "logits" and "16" in each.dtype for each in self.stages)
+
     def counts_bytes(self, stage: Stage) -> bool:
         """Whether the tokens of a stage are those of a prompt whose words were counted in bytes."""
         if "tokens" not in stage.axes or not self.byte_words:

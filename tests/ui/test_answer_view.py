@@ -126,6 +126,13 @@ def test_images_of_several_questions_are_told_apart_by_their_question():
     assert "图片 1（第 3 问）：50%" in said(answer_view.section(answer, "zh"))[2]
 
 
+def test_it_is_said_where_probabilities_are_rounded():
+    for language, words in (("en", "are rounding"), ("zh", "舍入误差")):
+        exact = answer_view.section(answered(ONE, FIRST), language)
+        rounded = answer_view.section(answered(replace(ONE, rounded=True), FIRST), language)
+        assert (words in exact, words in rounded) == (False, True)
+
+
 def test_losses_are_said_as_times():
     lost = (sight([[math.log(4), 0, 0, 0], [0, -1, 0, -1]], grain="patch"),)
     found = explanation("A", " cat", sights=lost, method="occlusion")

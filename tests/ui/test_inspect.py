@@ -181,6 +181,7 @@ def test_an_example_is_one_click_and_trace_shows_every_stage(open_inspect):
     expect(tab.find(".stage-row .shape").nth(1)).to_have_text("3 × 4 × 16")
     expect(tab.find(".stage-row .time")).to_have_text(["10 ms", "240 ms", "1.2 s"])
     expect(tab.find(".next")).to_contain_text("50.0 %")
+    expect(tab.find("#inspect-table")).to_contain_text("between them are rounding")  # bfloat16
     expect(tab.find(".prompt")).to_contain_text("<b>user</b><image> × 12What?")  # as text
     expect(tab.find("#inspect-sequence")).to_contain_text("1.0 % of a context of 2000")
     assert backend.questions == ["How many?"]

@@ -124,7 +124,8 @@ def _explained(answered: Answered, found: Explanation, language: str) -> str:
     )
     left = f'<div class="sights">{figures}{_legend(language)}</div>' if maps else ""
     right = f'<div class="looked-words">{_words(found, named, language)}</div>'
-    notes = "".join(f'<p class="quiet">{escaped(each)}</p>' for each in _notes(found, language))
+    said = [*_notes(found, language), *([say("rounding", language)] if found.rounded else [])]
+    notes = "".join(f'<p class="quiet">{escaped(each)}</p>' for each in said)
     return f'<div class="looked-stage">{left}{right}</div>{notes}'
 
 

@@ -11,7 +11,7 @@ from PIL import Image as pillow
 
 from vlm.backend import Stage
 from vlm.images import data_address
-from vlm.inspection import Figure, Inspection, Piece, TileSpan, Word, tile_spans
+from vlm.inspection import Figure, Inspection, Piece, TileSpan, tile_spans
 from vlm.messages import Pixels
 from vlm.report import byte_words
 from vlm.stage_pictures import figure_picture, form, is_marked, numbers, picture
@@ -117,7 +117,7 @@ def stages(inspection: Inspection, language: str) -> str:
         rows.append(_row(number, stage, took, inspection, language))
     table = f'<ol class="stage-list">{"".join(rows)}</ol>'
     told = "".join(f'<p class="{kind}">{escaped(words)}</p>' for kind, words in notes)
-    return head + told + table + words(inspection.words, language)
+    return head + told + table + words(inspection, language)
 
 
 def _notes(inspection: Inspection, language: str) -> list[tuple[str, str]]:
@@ -205,19 +205,22 @@ def _large(stage: Stage, source: str, inspection: Inspection, language: str) -> 
     return f'<img class="{kind}" src="{source}" alt="{escaped(stage.name)}">{how}'
 
 
-def words(likeliest: Sequence[Word], language: str) -> str:
+def words(inspection: Inspection, language: str) -> str:
     """The likeliest next tokens with their probabilities as bars."""
-    if not likeliest:
+    if not inspection.words:
         return ""
     rows = "".join(
         f"<tr><th scope=row><code>{escaped(repr(each.text)[1:-1])}</code></th>"
         f'<td class="wide"><span class="filled" style="width:{100 * each.probability:.1f}%">'
         f'</span></td><td class="number">{100 * each.probability:.1f} %</td></tr>'
-        for each in likeliest
+        for each in inspection.words
     )
+    why = [say("inspect.next.why", language)]
+    if inspection.rounded:
+        why.append(say("rounding", language))
     return (
         f"<h3>{escaped(say('inspect.next', language))}</h3>"
-        f'<p class="quiet">{escaped(say("inspect.next.why", language))}</p>'
+        f'<p class="quiet">{escaped(joined(why, language))}</p>'
         f'<table class="parts next">{rows}</table>'
     )
 

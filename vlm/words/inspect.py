@@ -152,6 +152,13 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "Probabilities of the very first token, before temperature and top-p.",
         "回答首个 token 的概率，尚未经过温度和 top-p。",
     ),
+    "rounding": (
+        "In 16 bits a probability depends a little on how many tokens are read at once: Trace "
+        "reads the prompt alone, “Where it looked” the answer with it. A few points between them "
+        "are rounding.",
+        "16 位计算时，概率会随一次读入多少 token 略有出入：“开始追踪”只读提示词，“它看了哪里”连回答"
+        "一起读；两者相差几个百分点属于舍入误差。",
+    ),
     "inspect.figures": ("Explained by a picture", "图解"),
     "inspect.hover": (
         "Point at a tile or move to it with Tab: its tokens light up in the sequence, and back.",
