@@ -16,6 +16,8 @@ from vlm.explanation import ExplainMethod, Explanation, Grain, Sight, TokenChanc
 from vlm.messages import Message, Text, user_message
 from vlm.ui import answer_view
 from vlm.ui.answered import MAP_BYTES, Answered
+from vlm.ui.image_numbers import in_a_row
+from vlm.ui.inspect_parts import Looking
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 FIRST, SECOND = photo(size=(60, 40)), photo(size=(40, 40), seed=1)
@@ -124,6 +126,21 @@ def test_images_of_several_questions_are_told_apart_by_their_question():
     ]
     assert "image 1 of question 1: 50 % · image 1 of question 3: 50 %" in said(markup)[2]
     assert "图片 1（第 3 问）：50%" in said(answer_view.section(answer, "zh"))[2]
+
+
+def test_questions_that_are_no_longer_sent_count_on():
+    session = ChatSession(ScriptedBackend(["One."], ["Two."], ["Three."]))
+    for question, image in (("First?", FIRST), ("Second?", FIRST), ("Third?", SECOND)):
+        list(session.send(question, [image]))
+    session.drop_oldest(1)
+    answer = Answered.of_turn(session, 2)
+    assert answer is not None
+    assert [each.words("en") for each in answer.numbers] == ["1 of question 2", "1 of question 3"]
+    assert [each.mark for each in answer.numbers] == ["2.1", "3.1"]
+    (_, last) = answer.numbers
+    looking = Looking([SECOND], answered=answer)
+    assert looking.numbers == [last]  # the photo of the question itself
+    assert Looking([SECOND]).numbers == in_a_row(1)
 
 
 def test_it_is_said_where_probabilities_are_rounded():

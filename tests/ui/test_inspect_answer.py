@@ -361,6 +361,27 @@ def test_an_answer_comes_from_chat_with_all_its_images(serve, open_tab):
     expect(tab.find(".looked")).not_to_contain_text("another model")
 
 
+def test_photos_of_a_follow_up_are_called_as_in_chat(serve, open_tab):
+    """Two photos, the first of them once more, then a question without any."""
+    tab = open_tab(serve(backend=Explaining()).address)
+    for count, (question, files) in enumerate(
+        [("Which?", [file(0), file(1)]), ("And now?", [file(0)]), ("Sure?", [])], 1
+    ):
+        if files:
+            tab.attach(*files)
+        tab.ask(question)
+        tab.wait_for_answer(count)
+    tab.find("#chat [data-tab=inspect][data-turn='2']").click()
+    explained(tab)
+    called = ["Image 1 of question 1", "Image 2 of question 1", "Image 1 of question 2"]
+    for place in (".seen .named", ".sight figcaption"):
+        expect(tab.find(place)).to_have_text([re.compile(f"^{each} · ") for each in called])
+    tab.find("#inspect-ask").click()  # all of them in one question
+    expect(tab.find(".seen .named")).to_contain_text(["Image 1 · ", "Image 2 · ", "Image 3 · "])
+    explained(tab)
+    expect(tab.find(".sight figcaption")).to_contain_text(["Image 1 ·", "Image 2 ·", "Image 3 ·"])
+
+
 def test_an_answer_that_arrives_once_is_looked_into_once(serve, open_tab):
     backend = Explaining()
     tab = open_tab(serve(backend=backend).address)

@@ -11,6 +11,7 @@ from vlm.inspection import Figure, Inspection, Piece, PixelScale, TowerFacts
 from vlm.messages import user_message
 from vlm.strings import LANGUAGES
 from vlm.ui import inspect_photos, inspect_view
+from vlm.ui.image_numbers import in_a_row
 from vlm.ui.stage_words import axis_words, class_token, named_axes, stage_words
 from vlm.unweighted import open_unweighted
 
@@ -101,7 +102,7 @@ def test_pocket_has_convolutions_and_one_picture() -> None:
     assert "128 × 128 cells" in said(found, "stem") and "no patches" in said(found, "stem")
     assert "queries" not in said(found, "projector")
     assert not found.byte_words and "≈" not in inspect_view.stages(found, "en")
-    assert "about" not in inspect_view.sequence(found, "en")
+    assert "about" not in inspect_view.sequence(found, in_a_row(1), "en")
 
 
 def test_a_small_photo_becomes_one_picture_and_no_thumbnail() -> None:
@@ -117,7 +118,7 @@ def test_numbers_that_bytes_stand_behind_are_marked() -> None:
     drawn = inspect_view.stages(found, "en")
     assert f">≈ {found.tokens}<" in drawn and f">{found.tokens}<" not in drawn
     assert ">196<" in drawn  # visual tokens are exact
-    bar = inspect_view.sequence(found, "en")
+    bar = inspect_view.sequence(found, in_a_row(1), "en")
     assert f"about {found.tokens} tokens, exactly 196 of them" in bar
     assert "about 0.9 % of a context" in bar
     assert bar.index("counted in bytes") < bar.index('class="sequence"')

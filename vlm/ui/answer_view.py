@@ -13,7 +13,7 @@ from numpy import ndarray
 from vlm.explain import WordMaps, words
 from vlm.explanation import ExplainMethod, Explanation, TokenChance
 from vlm.images import thumbnail
-from vlm.messages import Image, Message
+from vlm.messages import Image
 from vlm.occlusion import patch_tile
 from vlm.report import progress_words
 from vlm.strings import error_text, say
@@ -115,7 +115,7 @@ def _views(language: str) -> str:
 
 def _explained(answered: Answered, found: Explanation, language: str) -> str:
     maps = answered.maps(found.method)
-    numbers = image_numbers(answered.messages, language) if maps else []
+    numbers = [each.words(language) for each in answered.numbers] if maps else []
     named = dict(zip(numbers, maps, strict=True))
     images = zip(named.items(), answered.images, found.sights, strict=bool(maps))
     figures = "".join(
@@ -127,21 +127,6 @@ def _explained(answered: Answered, found: Explanation, language: str) -> str:
     said = [*_notes(found, language), *([say("rounding", language)] if found.rounded else [])]
     notes = "".join(f'<p class="quiet">{escaped(each)}</p>' for each in said)
     return f'<div class="looked-stage">{left}{right}</div>{notes}'
-
-
-def image_numbers(messages: Sequence[Message], language: str) -> list[str]:
-    """What each image of a conversation is called: by its number in its question, as Chat does.
-
-    Where images came with several questions, also by which question.
-    """
-    several = sum(bool(message.images) for message in messages) > 1
-    turn, found = 0, list[str]()
-    for message in messages:
-        turn += message.role == "user"
-        for number, _ in enumerate(message.images, 1):
-            facts = {"number": number, "turn": turn}
-            found.append(say("looked.number", language, **facts) if several else str(number))
-    return found
 
 
 def _figure(

@@ -41,6 +41,7 @@ class AnswerSection:
         context: of the page.
         parts: the components of the tab.
         looking_of: what a visit looks into.
+        pictured: draws the photos, called as in the answer that is looked into.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class AnswerSection:
         context: Context,
         parts: Parts,
         looking_of: Callable[[Visit], Looking],
+        pictured: Callable[[Looking, str], Updates],
     ) -> None:
         self.context = context
         self.slot = context.backend
         self.parts = parts
         self.looking_of = looking_of
+        self.pictured = pictured
 
     def connect(self, inputs: list[Any], selected: Any) -> None:
         """Connects the components.
@@ -63,6 +66,7 @@ class AnswerSection:
         """
         parts = self.parts
         shown = [parts.answer, parts.answering, parts.trace, parts.cancel, parts.notice]
+        shown += [parts.overlay, parts.sequence]
         parts.answering.click(self.ask, inputs, shown, **RUNNING)
         parts.channel.click(self.hear_of_answer, inputs, shown, **RUNNING)
         selected.then(self.take_up, inputs, shown, **RUNNING)
@@ -82,7 +86,10 @@ class AnswerSection:
             error = RequestError("answer_needs_weights" if looking.photos else "no_photo")
             yield {self.parts.notice: card(error_text(error, language), "", language)}
             return
+        named = looking.numbers
         looking.answered = Answered([user_message(question or "", looking.photos)])
+        if looking.numbers != named:  # of an answer from Chat; this is another question
+            yield self.pictured(looking, language)
         yield from self._run(visit, self._answer, language)
 
     def hear_of_answer(

@@ -51,7 +51,7 @@ class InspectPanel:
         self.slot = context.backend
         self.shelf = Shelf()
         self.parts = self._build()
-        self.answers = AnswerSection(context, self.parts, self._of)
+        self.answers = AnswerSection(context, self.parts, self._of, self._pictured)
         self._connect()
         inspect_api.serve(context, self.shelf)
 
@@ -201,8 +201,7 @@ class InspectPanel:
         sent = visit.sent.pop("inspect", Sent())
         if sent.answered is not None and sent.answered.images:
             asked = sent.answered.messages[-1]
-            images = asked.images or sent.answered.images
-            taken = self._take(visit, images, LOADED, language, sent.answered)
+            taken = self._take(visit, sent.answered.asked, LOADED, language, sent.answered)
             return {**taken, self.parts.model: LOADED, self.parts.question: asked.text}
         if sent.images:
             return self._take(visit, sent.images, model, language)
@@ -326,16 +325,13 @@ class InspectPanel:
 
     def _drawn(self, looking: Looking, language: str) -> Updates:
         """Everything as it is while nothing runs."""
-        parts, found, photos = self.parts, looking.found, looking.photos
-        spans = tile_spans(found.layouts, found.pieces) if found else []
-        about = found is not None and found.byte_words
-        hint = "inspect.ready" if photos else "inspect.empty"
+        parts, found = self.parts, looking.found
+        hint = "inspect.ready" if looking.photos else "inspect.empty"
         empty = f'<p class="quiet">{escaped(say(hint, language))}</p>'
         drawn: Updates = {
-            parts.overlay: inspect_photos.photos(photos, looking.layouts, spans, about, language),
+            **self._pictured(looking, language),
             parts.table: inspect_view.stages(found, language) if found else empty,
             parts.answer: answer_view.section(looking.answered, language),
-            parts.sequence: inspect_view.sequence(found, language) if found else "",
             parts.figures: inspect_view.figures(found.figures, language) if found else "",
         }
         if not looking.running:
@@ -343,6 +339,17 @@ class InspectPanel:
             drawn[parts.answering] = gr.update(interactive=True)
             drawn[parts.cancel] = gr.update(interactive=False)
         return drawn
+
+    def _pictured(self, looking: Looking, language: str) -> Updates:
+        """The photos and their places in the prompt, called by their numbers."""
+        found, numbers = looking.found, looking.numbers
+        spans = tile_spans(found.layouts, found.pieces) if found else []
+        about = found is not None and found.byte_words
+        photos = looking.photos, numbers, looking.layouts
+        return {
+            self.parts.overlay: inspect_photos.photos(*photos, spans, about, language),
+            self.parts.sequence: (inspect_view.sequence(found, numbers, language) if found else ""),
+        }
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from vlm.backend import ImageLayout
 from vlm.inspection import Inspection
 from vlm.messages import Image
 from vlm.ui.answered import Answered
+from vlm.ui.image_numbers import Numbered, in_a_row
 
 LOADED = "loaded"
 """In the list of models: the one that is loaded."""
@@ -40,6 +41,13 @@ class Looking:
         """See `vlm.ui.context.Room`."""
         more = self.answered.images if self.answered is not None else []
         return list(dict.fromkeys([*self.photos, *more]))
+
+    @property
+    def numbers(self) -> list[Numbered]:
+        """What each of the photos is called: as Chat does where they are those of an answer."""
+        if self.answered is not None and self.photos == self.answered.asked:
+            return self.answered.numbers[-len(self.photos) :]
+        return in_a_row(len(self.photos))
 
     def leave(self) -> None:
         """See `vlm.ui.context.Room`."""

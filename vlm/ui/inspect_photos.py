@@ -14,6 +14,7 @@ from vlm.messages import Image
 from vlm.strings import say
 from vlm.ui import region
 from vlm.ui.context import action_button, escaped
+from vlm.ui.image_numbers import Numbered
 
 SIDE = 768
 """Longest side of a photo as it is drawn, in pixels."""
@@ -22,6 +23,7 @@ THUMBNAIL_SIDE = 192
 
 def photos(
     images: Sequence[Image],
+    numbers: Sequence[Numbered],
     layouts: Sequence[ImageLayout | None],
     spans: Sequence[TileSpan],
     about: bool,
@@ -31,14 +33,16 @@ def photos(
 
     Args:
         images: as they were opened, in order.
+        numbers: what each is called.
         layouts: of each; None while no model can say.
         spans: where their tiles stand in the prompt; empty before the run.
         about: whether those places are not exact.
         language: of the page.
     """
+    several = named_apart(numbers)
     drawn = (
         _photo(
-            Place(number, len(images) > 1, about, language),
+            Place(number, numbers[number - 1], several, about, language),
             image,
             layout,
             {span.tile: span for span in spans if span.image == number},
@@ -48,18 +52,25 @@ def photos(
     return f'<div class="photos">{"".join(drawn)}</div>' if images else ""
 
 
+def named_apart(numbers: Sequence[Numbered]) -> bool:
+    """Whether it is to be said which image is meant: there are others, or were."""
+    return len(numbers) > 1 or any(each.question for each in numbers)
+
+
 @dataclass(frozen=True)
 class Place:
     """Which of the pictures one is, and how it is spoken of.
 
     Attributes:
-        image: its number, from 1.
-        several: whether there are others.
+        image: which of those that are shown, from 1.
+        called: its number for people.
+        several: see `named_apart`.
         about: whether places in the prompt are not exact.
         language: of the page.
     """
 
     image: int
+    called: Numbered
     several: bool
     about: bool
     language: str
@@ -78,12 +89,13 @@ class Place:
             said = say(key, self.language, count=count, **facts)
         if not self.several:
             return said
-        return f"{say('inspect.photo', self.language, number=self.image)} · {said}"
+        called = self.called.words(self.language)
+        return f"{say('inspect.photo', self.language, number=called)} · {said}"
 
     def mark(self, tile: int) -> str:
         """A tile in a few letters."""
         mark = str(tile) if tile else say("inspect.thumbnail.mark", self.language)
-        return f"{self.image}·{mark}" if self.several else mark
+        return f"{self.called.mark}·{mark}" if self.several else mark
 
 
 def approximate(places: Mapping[str, int], about: bool, language: str) -> dict[str, object]:
@@ -118,8 +130,9 @@ def _photo(
 
 def _photo_head(place: Place, image: Image) -> str:
     """Its number and name, and the button that takes it out."""
-    named = say("looked.image", place.language, number=place.image, name=image.name)
-    away = say("inspect.photo.out", place.language, number=place.image)
+    called = place.called.words(place.language)
+    named = say("looked.image", place.language, number=called, name=image.name)
+    away = say("inspect.photo.out", place.language, number=called)
     button = action_button("take_out", "×", away, name=place.image)
     return f'<div class="bar"><span class="named">{escaped(named)}</span>{button}</div>'
 
