@@ -14,6 +14,7 @@ from vlm.chat import ChatSession
 from vlm.errors import RequestError
 from vlm.explanation import ExplainMethod, Explanation, Grain, Sight, TokenChance
 from vlm.messages import Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.ui import answer_view
 from vlm.ui.answered import MAP_BYTES, Answered
 from vlm.ui.image_numbers import in_a_row
@@ -137,10 +138,28 @@ def test_questions_that_are_no_longer_sent_count_on():
     assert answer is not None
     assert [each.words("en") for each in answer.numbers] == ["1 of question 2", "1 of question 3"]
     assert [each.mark for each in answer.numbers] == ["2.1", "3.1"]
-    (_, last) = answer.numbers
-    looking = Looking([SECOND], answered=answer)
-    assert looking.numbers == [last]  # the photo of the question itself
-    assert Looking([SECOND]).numbers == in_a_row(1)
+    looking = Looking([FIRST, SECOND], answered=answer)
+    assert looking.numbers == answer.numbers
+    looking.photos.pop()
+    assert looking.numbers == in_a_row(1)
+
+
+def test_a_question_from_chat_keeps_all_that_was_said_before_it():
+    """Else Trace would tell what comes next in another prompt than that of the answer."""
+    session = ChatSession(ScriptedBackend(["One."], ["Two."]))
+    detail = GenerationOptions(image_detail={"tiles": 2}, temperature=0.5)
+    list(session.send("First?", [FIRST]))
+    list(session.send("Second?", options=detail))
+    answer = Answered.of_turn(session, 1)
+    assert answer is not None
+    looking = Looking([FIRST], answered=answer)
+    asked = looking.asked("Second?")
+    assert asked.messages == answer.messages and len(asked.messages) == 3
+    assert asked.options == GenerationOptions(image_detail={"tiles": 2})
+    assert looking.asked("Another?").messages == [user_message("Another?", [FIRST])]
+    assert Looking([FIRST]).asked("Second?").messages == [user_message("Second?", [FIRST])]
+    looking.photos.append(SECOND)
+    assert len(looking.asked("Second?").messages) == 1
 
 
 def test_it_is_said_where_probabilities_are_rounded():

@@ -202,6 +202,7 @@ def test_what_a_word_has_beyond_the_rest_is_another_map(open_inspect):
     tab.find("[data-map=beyond]").click()
     expect(tab.find("[data-map=beyond]")).to_have_attribute("aria-pressed", "true")
     expect(tab.find("[data-map=own]")).to_have_attribute("aria-pressed", "false")
+    expect(tab.find(".looked-view span:visible")).to_contain_text(["tells two objects apart"])
     tab.find("#looked-title").hover()
     assert map_of(tab).argmax() == 1
     tab.find("[data-map=own]").click()
@@ -363,7 +364,8 @@ def test_an_answer_comes_from_chat_with_all_its_images(serve, open_tab):
 
 def test_photos_of_a_follow_up_are_called_as_in_chat(serve, open_tab):
     """Two photos, the first of them once more, then a question without any."""
-    tab = open_tab(serve(backend=Explaining()).address)
+    backend = Explaining()
+    tab = open_tab(serve(backend=backend).address)
     for count, (question, files) in enumerate(
         [("Which?", [file(0), file(1)]), ("And now?", [file(0)]), ("Sure?", [])], 1
     ):
@@ -376,6 +378,13 @@ def test_photos_of_a_follow_up_are_called_as_in_chat(serve, open_tab):
     called = ["Image 1 of question 1", "Image 2 of question 1", "Image 1 of question 2"]
     for place in (".seen .named", ".sight figcaption"):
         expect(tab.find(place)).to_have_text([re.compile(f"^{each} · ") for each in called])
+    tab.find("#inspect-ask").click()  # the same question, in its conversation
+    while len(backend.explained) < 2:
+        tab.page.wait_for_timeout(50)
+    explained(tab)
+    assert [len(each.messages) for each in backend.asked[-2:]] == [5, 5]
+    expect(tab.find(".sight figcaption")).to_contain_text(called)
+    tab.find("#inspect-question textarea").fill("Another?")
     tab.find("#inspect-ask").click()  # all of them in one question
     expect(tab.find(".seen .named")).to_contain_text(["Image 1 · ", "Image 2 · ", "Image 3 · "])
     explained(tab)
@@ -469,7 +478,11 @@ def test_a_phone(serve, open_tab):
     tab.wait_for_answer()
     tab.find("#chat [data-tab=inspect][data-turn]").tap()
     explained(tab)
+    shown = tab.find(".looked-view span:visible")  # not only where somebody can point
+    expect(shown).to_contain_text(["Where the attention of the word went"])
+    expect(tab.find(".looked")).to_contain_text("Slow: ")
     tab.find("[data-map=beyond]").tap()
+    expect(shown).to_contain_text(["tells two objects apart"])
     word(tab, "cat").tap()
     expect(tab.find(".looked")).to_have_attribute("data-shown", "2")
     assert map_of(tab).argmax() == 1

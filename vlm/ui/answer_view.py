@@ -87,27 +87,44 @@ def _tools(answered: Answered, found: Explanation | None, language: str) -> str:
     methods = "".join(
         f'<button type="button" class="segment" data-act="look" data-method="{name}" '
         f'aria-pressed="{str(found is not None and name == answered.method).lower()}" '
-        f'title="{escaped(say(f"looked.by.{name}.why", language, count=count))}">'
+        f'aria-describedby="looked-by-{name}">'
         f"{escaped(say(f'looked.by.{name}', language))}</button>"
         for name in METHODS
     )
+    whys = [
+        f'<span id="looked-by-{name}"><b>{escaped(say(f"looked.by.{name}", language))}</b> '
+        f"{escaped(say(f'looked.by.{name}.why', language, count=count))}</span>"
+        for name in METHODS
+    ]
+    why = f'<p class="quiet">{" ".join(whys)}</p>'
     label = escaped(say("looked.by", language))
     drawn = f'<div class="segments" role="group" aria-label="{label}">{methods}</div>'
     if found is not None and found.sights and answered.method == "attention":
         drawn += _views(language)
-    return f'<div class="looked-tools">{drawn}</div>'
+        why += _views_explained(language)
+    return f'<div class="looked-tools">{drawn}</div>{why}'
 
 
 def _views(language: str) -> str:
     buttons = "".join(
         f'<button type="button" class="segment" data-map="{name}" '
-        f'aria-pressed="{str(name == VIEWS[0]).lower()}" '
-        f'title="{escaped(say(f"looked.{name}.why", language))}">'
+        f'aria-pressed="{str(name == VIEWS[0]).lower()}" aria-describedby="looked-map-{name}">'
         f"{escaped(say(f'looked.{name}', language))}</button>"
         for name in VIEWS
     )
     label = escaped(say("looked.view", language))
     return f'<div class="segments" role="group" aria-label="{label}">{buttons}</div>'
+
+
+def _views_explained(language: str) -> str:
+    """What each of a word's two maps is; the style sheet shows that of the pressed button."""
+    whys = "".join(
+        f'<span id="looked-map-{name}" data-of="{name}">'
+        f"<b>{escaped(say(f'looked.{name}', language))}</b> "
+        f"{escaped(say(f'looked.{name}.why', language))}</span>"
+        for name in VIEWS
+    )
+    return f'<p class="quiet looked-view">{whys}</p>'
 
 
 # ---- what was found out ----

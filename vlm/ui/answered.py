@@ -77,11 +77,6 @@ class Answered:
         """What each of the images is called."""
         return numbered(self.messages, self.before)
 
-    @property
-    def asked(self) -> list[Image]:
-        """Those of the question itself; where it brought none, all that it may be about."""
-        return list(self.messages[-1].images) or self.images
-
     def maps(self, method: ExplainMethod) -> list[WordMaps]:
         """The maps of a method for each image; worked out once."""
         if method not in self._maps:

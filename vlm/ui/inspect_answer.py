@@ -15,7 +15,6 @@ import gradio as gr
 from vlm.backend import Event, Finished, Progress, TextDelta
 from vlm.errors import RequestError, VLMError
 from vlm.explanation import Explains, Explanation
-from vlm.messages import user_message
 from vlm.settings import model_names
 from vlm.strings import error_text
 from vlm.ui import answer_view
@@ -87,7 +86,7 @@ class AnswerSection:
             yield {self.parts.notice: card(error_text(error, language), "", language)}
             return
         named = looking.numbers
-        looking.answered = Answered([user_message(question or "", looking.photos)])
+        looking.answered = looking.asked(question or "")
         if looking.numbers != named:  # of an answer from Chat; this is another question
             yield self.pictured(looking, language)
         yield from self._run(visit, self._answer, language)

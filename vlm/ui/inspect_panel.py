@@ -201,7 +201,7 @@ class InspectPanel:
         sent = visit.sent.pop("inspect", Sent())
         if sent.answered is not None and sent.answered.images:
             asked = sent.answered.messages[-1]
-            taken = self._take(visit, sent.answered.asked, LOADED, language, sent.answered)
+            taken = self._take(visit, sent.answered.images, LOADED, language, sent.answered)
             return {**taken, self.parts.model: LOADED, self.parts.question: asked.text}
         if sent.images:
             return self._take(visit, sent.images, model, language)
@@ -248,11 +248,12 @@ class InspectPanel:
         yield {**self._drawn(looking, language), **self._failed(error, language)}
 
     def _run(self, looking: Looking, question: str, model: str) -> Iterator[Any]:
-        messages = [user_message(question or "", looking.photos)]
         if model in ("", LOADED):
-            yield from self.slot.inspect(messages, GenerationOptions(), looking.cancel)
+            asked = looking.asked(question or "")
+            yield from self.slot.inspect(asked.messages, asked.options, looking.cancel)
         else:
             bare = self.shelf.open(self._allowed(model))
+            messages = [user_message(question or "", looking.photos)]
             yield bare.inspect(messages, should_stop=looking.cancel.is_set)
 
     def _allowed(self, model: str) -> str:
@@ -287,11 +288,12 @@ class InspectPanel:
         looking.cancel.set()
         looking = visit.rooms["inspect"] = Looking(list(photos), answered=answered)
         error: Exception | None = None
+        options = answered.options if answered is not None else GenerationOptions()
         for image in photos:
             layout: ImageLayout | None = None
             try:
                 if model in ("", LOADED):
-                    layout = self.context.image_layout(visit, image, GenerationOptions())
+                    layout = self.context.image_layout(visit, image, options)
                 else:
                     layout = self.shelf.open(self._allowed(model)).image_layout(image)
             except Exception as raised:

@@ -8,7 +8,8 @@ import gradio as gr
 
 from vlm.backend import ImageLayout
 from vlm.inspection import Inspection
-from vlm.messages import Image
+from vlm.messages import Image, user_message
+from vlm.options import GenerationOptions
 from vlm.ui.answered import Answered
 from vlm.ui.image_numbers import Numbered, in_a_row
 
@@ -45,9 +46,22 @@ class Looking:
     @property
     def numbers(self) -> list[Numbered]:
         """What each of the photos is called: as Chat does where they are those of an answer."""
-        if self.answered is not None and self.photos == self.answered.asked:
-            return self.answered.numbers[-len(self.photos) :]
+        if self.answered is not None and self.photos == self.answered.images:
+            return self.answered.numbers
         return in_a_row(len(self.photos))
+
+    def asked(self, question: str) -> Answered:
+        """A question about the photos, to be answered or read.
+
+        While it is that of the answer which is looked into, all that was said before it in Chat
+        belongs to it: without that the model would get another prompt, and say something else.
+        """
+        before = self.answered
+        known = before is not None and self.photos == before.images
+        if before is None or not known or question != before.messages[-1].text:
+            return Answered([user_message(question, self.photos)])
+        options = GenerationOptions(image_detail=before.options.image_detail)
+        return Answered(before.messages, options, before=before.before)
 
     def leave(self) -> None:
         """See `vlm.ui.context.Room`."""
