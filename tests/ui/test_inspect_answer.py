@@ -421,9 +421,18 @@ def test_without_a_photo_and_without_weights(serve, open_tab):
     tab.find("#inspect-model input").click()
     tab.page.get_by_role("option", name="Mini-InternVL Chat V1.5 2B (no weights)").click()
     expect(tab.find(".picture .tile")).to_have_count(6)
-    tab.find("#inspect-ask").click()
-    expect(tab.find("#inspect-notice .card")).to_contain_text("has no weights")
-    expect(tab.find(".looked")).to_have_count(0)
+    expect(tab.find("#inspect-ask")).to_be_visible()
+    expect(tab.find("#inspect-ask")).to_be_disabled()
+    expect(tab.find("#inspect-why")).to_contain_text("has no weights")
+    tab.find("#trace").click()
+    tab.find(".stage-row").first.wait_for()
+    expect(tab.find("#inspect-ask")).to_be_disabled()
+    tab.find("#language").get_by_text("简体中文").click()
+    expect(tab.find("#inspect-why")).to_contain_text("没有权重")
+    tab.find("#inspect-model input").click()
+    tab.page.get_by_role("option", name="当前已加载的模型").click()
+    expect(tab.find("#inspect-ask")).to_be_enabled()
+    expect(tab.find("#inspect-why")).to_be_empty()
 
 
 def test_a_backend_that_does_not_explain_is_not_asked(open_inspect):

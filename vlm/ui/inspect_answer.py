@@ -152,7 +152,7 @@ class AnswerSection:
             cancel.set()
             looking.running, answered.progress = False, None
         if self.looking_of(visit).answered is answered:
-            yield self._at_rest(answered, language)
+            yield self._at_rest(looking, answered, language)
 
     def _answer(self, answered: Answered, cancel: threading.Event) -> Iterator[None]:
         """The answer as it is written, then where the model looked for it."""
@@ -225,10 +225,10 @@ class AnswerSection:
             self.parts.cancel: gr.update(interactive=True),
         }
 
-    def _at_rest(self, answered: Answered, language: str) -> Updates:
+    def _at_rest(self, looking: Looking, answered: Answered, language: str) -> Updates:
         return {
             self.parts.answer: answer_view.section(answered, language),
-            self.parts.answering: gr.update(interactive=True),
+            self.parts.answering: gr.update(interactive=not looking.bare),
             self.parts.trace: gr.update(interactive=True),
             self.parts.cancel: gr.update(interactive=False),
             self.parts.notice: "",

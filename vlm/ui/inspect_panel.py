@@ -107,6 +107,7 @@ class InspectPanel:
             "trace": trace,
             "answering": answering,
             "cancel": cancel,
+            "why": holder("inspect-why"),
             "notice": holder("inspect-notice"),
         }
 
@@ -214,9 +215,9 @@ class InspectPanel:
         self, visit: Visit | None, question: str, model: str, language: str
     ) -> Updates:
         """Another model: what it makes of the photos."""
-        if visit is None or not (photos := self._of(visit).photos):
+        if visit is None:
             return gr.skip()
-        return self._take(visit, photos, model, language, self._of(visit).answered)
+        return self._take(visit, self._of(visit).photos, model, language, self._of(visit).answered)
 
     def trace(
         self, visit: Visit | None, question: str, model: str, language: str
@@ -286,7 +287,7 @@ class InspectPanel:
         """Other photos or another model: how they are cut up is known at once, more by a run."""
         looking = self._of(visit)
         looking.cancel.set()
-        looking = visit.rooms["inspect"] = Looking(list(photos), answered=answered)
+        looking = visit.rooms["inspect"] = Looking(list(photos), answered=answered, model=model)
         error: Exception | None = None
         options = answered.options if answered is not None else GenerationOptions()
         for image in photos:
@@ -336,9 +337,11 @@ class InspectPanel:
             parts.answer: answer_view.section(looking.answered, language),
             parts.figures: inspect_view.figures(found.figures, language) if found else "",
         }
+        why = error_text(RequestError("answer_needs_weights"), language) if looking.bare else ""
+        drawn[parts.why] = f'<p class="quiet">{escaped(why)}</p>' if why else ""
         if not looking.running:
             drawn[parts.trace] = gr.update(interactive=True)
-            drawn[parts.answering] = gr.update(interactive=True)
+            drawn[parts.answering] = gr.update(interactive=not looking.bare)
             drawn[parts.cancel] = gr.update(interactive=False)
         return drawn
 

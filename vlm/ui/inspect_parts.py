@@ -28,6 +28,7 @@ class Looking:
         cancel: ends the run that goes on.
         running: whether one does.
         answered: an answer about them that is looked into.
+        model: that is chosen.
     """
 
     photos: list[Image] = field(default_factory=list)
@@ -36,6 +37,12 @@ class Looking:
     answered: Answered | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     running: bool = False
+    model: str = LOADED
+
+    @property
+    def bare(self) -> bool:
+        """Whether the chosen model is shown without its weights, so that it cannot answer."""
+        return self.model not in ("", LOADED)
 
     @property
     def images(self) -> list[Image]:
@@ -81,6 +88,7 @@ class Parts:
     trace: gr.Button
     answering: gr.Button
     cancel: gr.Button
+    why: gr.HTML
     notice: gr.HTML
     overlay: gr.HTML
     table: gr.HTML
@@ -100,6 +108,7 @@ class Parts:
                 self.trace,
                 self.answering,
                 self.cancel,
+                self.why,
                 self.notice,
             ),
             *(self.overlay, self.table, self.answer, self.sequence, self.figures),
