@@ -17,6 +17,7 @@ from vlm.backend import Event, ImageLayout, Progress, Stage, Tile
 from vlm.inspection import Figure, Inspection, Piece, Word
 from vlm.messages import Image, Message, images_of
 from vlm.options import GenerationOptions
+from vlm.strings import LANGUAGES
 
 PHOTO = {"name": "photo.png", "mimeType": "image/png", "buffer": photo_bytes(size=(300, 200))}
 SECOND = {"name": "second.png", "mimeType": "image/png", "buffer": photo_bytes(size=(120, 90))}
@@ -238,7 +239,7 @@ def test_photos_are_added_and_taken_out(open_inspect):
     tab.find("#inspect-examples [data-name=cat]").click()
     expect(tab.find("#inspect-notice .card")).to_contain_text("3")
     choose(tab, SECOND)
-    expect(tab.find("#inspect-notice .card")).to_contain_text("4")
+    expect(tab.find("#inspect-notice .card")).to_contain_text("4 photos for one question")
     wait_for_photos(tab, 3)
     tab.find("#inspect").get_by_role("button", name="Take image 2 out").click()
     expect(tab.find(".picture img")).to_have_count(2)
@@ -248,6 +249,19 @@ def test_photos_are_added_and_taken_out(open_inspect):
     ]
     tab.find("#inspect").get_by_role("button", name="Take image 1 out").click()
     wait_for_photos(tab, 1)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_too_many_photos_for_a_model_are_told_in_words_of_the_tab(open_inspect, language):
+    tab = open_inspect(locale={"en": "en-US", "zh": "zh-CN"}[language])
+    tab.find("#inspect-model input").click()
+    tab.page.get_by_role("option", name="MiniMind2-V 104M").click()
+    choose(tab, [PHOTO, SECOND, {**SECOND, "name": "third.png"}])
+    wait_for_photos(tab, 3)
+    tab.find("#trace").click()
+    card = tab.find("#inspect-notice .card")
+    expect(card).to_contain_text({"en": "3 photos are here", "zh": "这里有 3 张照片"}[language])
+    expect(card).not_to_contain_text({"en": "conversation", "zh": "对话"}[language])
 
 
 def test_of_several_photos_the_broken_one_is_told(open_inspect):

@@ -22,7 +22,7 @@ from vlm.ui.answered import Answered
 from vlm.ui.background import in_background
 from vlm.ui.chat_view import card
 from vlm.ui.context import RUNNING, Context, Updates, Visit
-from vlm.ui.inspect_parts import LOADED, Looking, Parts
+from vlm.ui.inspect_parts import LOADED, Looking, Parts, in_tab
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class AnswerSection:
                     break
                 yield {**self._busy(), self.parts.answer: answer_view.section(answered, language)}
         except VLMError as error:
-            answered.error = error
+            answered.error = in_tab(error)
         except Exception as error:
             log.exception("looking into an answer failed")
             answered.error = RequestError("unexpected", detail=type(error).__name__)

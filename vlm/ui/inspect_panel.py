@@ -27,7 +27,7 @@ from vlm.ui.answered import Answered, Sent
 from vlm.ui.chat_view import card
 from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped, holder
 from vlm.ui.inspect_answer import AnswerSection
-from vlm.ui.inspect_parts import LOADED, Looking, Parts
+from vlm.ui.inspect_parts import LOADED, Looking, Parts, in_tab
 from vlm.ui.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -269,7 +269,7 @@ class InspectPanel:
         if not isinstance(error, VLMError):
             log.error("inspecting failed", exc_info=error)
             error = RequestError("panel_unexpected", detail=type(error).__name__)
-        return {self.parts.notice: card(error_text(error, language), "", language)}
+        return {self.parts.notice: card(error_text(in_tab(error), language), "", language)}
 
     def cancel(self, visit: Visit | None) -> None:
         """Ends the run at its next layer."""

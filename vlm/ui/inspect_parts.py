@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from vlm.backend import ImageLayout
+from vlm.errors import RequestError, VLMError
 from vlm.inspection import Inspection
 from vlm.messages import Image, user_message
 from vlm.options import GenerationOptions
@@ -15,6 +16,16 @@ from vlm.ui.image_numbers import Numbered, in_a_row
 
 LOADED = "loaded"
 """In the list of models: the one that is loaded."""
+
+
+IN_TAB = {"images_in_all": "photos_for_model", "too_many_images": "photos_at_once"}
+"""Errors that speak of messages and conversations -> the same in words of this tab."""
+
+
+def in_tab(error: VLMError) -> VLMError:
+    """An error as it is said in Inspect, where there are photos and no conversation to begin."""
+    key = IN_TAB.get(error.key)
+    return RequestError(key, **error.facts) if key else error
 
 
 @dataclass(eq=False)

@@ -285,6 +285,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "a new conversation.",
         "对话中共有 {got} 张图片，此模型最多接受 {limit} 张。请去掉一些，或开始新的对话。",
     ),
+    "error.photos_for_model": (
+        "{got} photos are here; this model takes {limit} at most. Take some out by the × above "
+        "them, or choose another model.",
+        "这里有 {got} 张照片，此模型最多接受 {limit} 张。请用照片上方的 × 移去一些，或换一个模型。",
+    ),
+    "error.photos_at_once": (
+        "{got} photos for one question; at most {limit} are taken. Take some out by the × above "
+        "them.",
+        "一个问题用了 {got} 张照片，最多 {limit} 张。请用照片上方的 × 移去一些。",
+    ),
     "error.transcript_not_zip": (
         "This file is no exported conversation: it is no zip archive, or a damaged one. Choose a "
         "file that was exported here.",
