@@ -251,6 +251,26 @@ def test_photos_are_added_and_taken_out(open_inspect):
     wait_for_photos(tab, 1)
 
 
+@pytest.mark.parametrize("size", [(5000, 1), (1, 5000)])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_picture_that_is_a_line_can_be_seen(open_inspect, size, width):
+    tab = open_inspect(viewport={"width": width, "height": 844})
+    choose(tab, {**PHOTO, "buffer": photo_bytes(size=size)})
+    tab.find(".picture .tile").nth(1).wait_for()
+    picture = tab.find(".picture").bounding_box()
+    assert min(picture["width"], picture["height"]) >= 40
+    image = tab.find(".picture img").bounding_box()
+    assert (image["width"], image["height"]) == (picture["width"], picture["height"])
+    expect(tab.find(".seen")).to_contain_text("drawn thicker")
+    below = tab.find("[data-region=mark]").bounding_box()
+    for badge in tab.find(".picture .tile").all():  # nothing of it lies on what is below
+        box = badge.bounding_box()
+        assert box["y"] + box["height"] <= below["y"]
+    on_top = "([x, y]) => document.elementFromPoint(x, y).closest('button')?.dataset.region"
+    at = [below["x"] + 8, below["y"] + 4]
+    assert tab.page.evaluate(on_top, at) == "mark"
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_too_many_photos_for_a_model_are_told_in_words_of_the_tab(open_inspect, language):
     tab = open_inspect(locale={"en": "en-US", "zh": "zh-CN"}[language])

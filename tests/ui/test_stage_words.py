@@ -105,6 +105,30 @@ def test_pocket_has_convolutions_and_one_picture() -> None:
     assert "about" not in inspect_view.sequence(found, in_a_row(1), "en")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pocket", "600 × 400 → 256 × 256 pixels</li><li>squeezed to 1 : 1, was 1.5 : 1: all "),
+        ("jingyaogong/MiniMind2-V", "cropped to the 400 × 400 pixels in the frame: 33 % is cut"),
+        (INTERNVL, "600 × 400 → 1344 × 896 pixels</li><li>proportions kept</li>"),
+    ],
+)
+def test_it_is_said_how_a_photo_came_to_the_size_that_is_sent(name: str, words: str) -> None:
+    image = photo(size=(600, 400))
+    layout = open_unweighted(name).image_layout(image)
+    drawn = inspect_photos.photos([image], in_a_row(1), [layout], [], False, "en")
+    assert words in drawn
+    assert ("squeezed" in drawn, "cropped" in drawn) == (name == "pocket", "MiniMind2" in name)
+
+
+@pytest.mark.parametrize(
+    ("proportions", "words"),
+    [(1.5, "1.5 : 1"), (1, "1 : 1"), (0.5, "1 : 2"), (5000, "5000 : 1"), (1 / 5000, "1 : 5000")],
+)
+def test_proportions_are_written_as_a_ratio(proportions: float, words: str) -> None:
+    assert inspect_photos.ratio(proportions) == words
+
+
 def test_a_small_photo_becomes_one_picture_and_no_thumbnail() -> None:
     found = look(INTERNVL, (448, 448))
     assert axes(found, "pixel_values")[0] == "pictures: one for each photo"
@@ -247,7 +271,7 @@ def facts(tiles: list[int], thumbnail: int | None) -> list[str]:
         thumbnail=Tile(box=(0, 0, 9, 9), rows=1, columns=thumbnail) if thumbnail else None,
         placeholders=sum(tiles) + (thumbnail or 0),
     )
-    return inspect_photos._facts(layout, "en")[2:-1]
+    return inspect_photos._facts(layout, "en")[3:-1]  # size, proportions, tokens; grid
 
 
 def test_tokens_of_tiles_and_thumbnail() -> None:

@@ -19,6 +19,7 @@ from vlm.report import progress_words
 from vlm.strings import error_text, say
 from vlm.ui.answered import Answered
 from vlm.ui.context import action_button, escaped
+from vlm.ui.inspect_photos import drawn_aspect
 
 SIDE = 768
 """Longest side of an image as it is drawn, in pixels."""
@@ -161,9 +162,9 @@ def _figure(
     data = "".join(f' data-{name}="{value}"' for name, value in facts.items())
     named = say("looked.image", language, number=number, name=image.name)
     caption = f"<figcaption>{escaped(named)}</figcaption>" if count > 1 else ""
-    width, height = image.original_size
     return (
-        f'<figure class="sight"{data}><div class="greyed" style="aspect-ratio:{width}/{height}">'
+        f'<figure class="sight"{data}>'
+        f'<div class="greyed" style="aspect-ratio:{drawn_aspect(image):.4f}">'
         f'<img src="{thumbnail(image, SIDE)}" alt="{escaped(image.name)}">'
         f'<canvas aria-hidden="true"></canvas></div>{caption}</figure>'
     )

@@ -77,9 +77,26 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "This processor does not tell how it cuts an image.",
         "该处理器不说明图片怎样切分。",
     ),
+    "inspect.stretched": (
+        "So long and thin that it is drawn thicker here; the model gets it as it is.",
+        "照片过于细长，这里画粗了以便看见；模型得到的仍是原样。",
+    ),
+    "inspect.proportions": ("proportions kept", "比例不变"),
+    "inspect.narrower": (
+        "squeezed to {after}, was {before}: all looks narrower",
+        "比例由 {before} 压成 {after}：画面变窄",
+    ),
+    "inspect.flatter": (
+        "squeezed to {after}, was {before}: all looks flatter",
+        "比例由 {before} 压成 {after}：画面变扁",
+    ),
     "inspect.cropped": (
-        "Outside the frame nothing is seen: it is cropped away.",
-        "框外的部分被裁掉，模型看不到。",
+        "cropped to the {width} × {height} pixels in the frame: {share} % is cut away and not seen",
+        "裁到框内的 {width} × {height} 像素：裁掉 {share}%，模型看不到",
+    ),
+    "inspect.padded": (
+        "filled up: {share} % of what is sent is plain border",
+        "有填充：送入画面的 {share}% 是空白边",
     ),
     "inspect.tile": ("Tile {number}: {count} tokens", "第 {number} 块：{count} 个 token"),
     "inspect.tile.at": (
