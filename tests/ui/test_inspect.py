@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import huggingface_hub
 import numpy
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -379,6 +380,25 @@ def test_a_model_without_weights(open_inspect):
     strip = tab.find(".large.strip:visible")
     expect(strip).to_have_css("height", "64px")
     assert strip.bounding_box()["width"] > 320
+
+
+def test_it_is_said_which_models_need_the_hub(open_inspect, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--Qwen--Qwen3-VL-2B-Instruct"
+    snapshot = repository / "snapshots" / "abc"
+    for path in (snapshot, repository / "refs"):
+        path.mkdir(parents=True)
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
+        (snapshot / name).write_text("{}")
+    (repository / "refs" / "main").write_text("abc")
+    tab = open_inspect()
+    tab.find("#inspect-model input").click()
+    listed = tab.page.get_by_role("option").all_inner_texts()
+    words = [each.strip().removeprefix("✓").strip() for each in listed]
+    first = words.index("Qwen3-VL 2B (no weights, files here)")
+    assert all("hub" not in each for each in words[:first])
+    assert all(each.endswith("(no weights, needs the hub)") for each in words[first + 1 :])
+    assert "SmolVLM2 256M (no weights, needs the hub)" in words
 
 
 def test_images_come_from_chat(open_inspect, serve, open_tab):

@@ -108,7 +108,7 @@ def test_pocket_has_convolutions_and_one_picture() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("pocket", "600 × 400 → 256 × 256 pixels</li><li>squeezed to 1 : 1, was 1.5 : 1: all "),
+        ("pocket", "600 × 400 → 256 × 256 pixels</li><li>squeezed from 1.5 : 1 to 1 : 1, so all "),
         ("jingyaogong/MiniMind2-V", "cropped to the 400 × 400 pixels in the frame: 33 % is cut"),
         (INTERNVL, "600 × 400 → 1344 × 896 pixels</li><li>proportions kept</li>"),
     ],

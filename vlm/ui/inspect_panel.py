@@ -119,8 +119,16 @@ class InspectPanel:
         others = [each for each in families.catalogue() if each.name not in names]
         if self.context.settings.hosted:  # visitors fetch nothing
             others = []
-        hub = [(say("inspect.model.hub", language, title=o.title), o.name) for o in others]
-        return [(say("inspect.model.loaded", language), LOADED), *here, *hub]
+        there = {each.name: families.common.is_described_here(each.name) for each in others}
+        others.sort(key=lambda each: not there[each.name])
+        more = [
+            (
+                say(f"inspect.model.{'disk' if there[o.name] else 'hub'}", language, title=o.title),
+                o.name,
+            )
+            for o in others
+        ]
+        return [(say("inspect.model.loaded", language), LOADED), *here, *more]
 
     def _connect(self) -> None:
         parts, context = self.parts, self.context
@@ -233,7 +241,7 @@ class InspectPanel:
         try:
             if not looking.photos:
                 raise RequestError("no_photo")
-            yield self._busy(say("inspect.begun", language))
+            yield self._busy(say(self._begun(model), language))
             for found in self._run(looking, question, model):
                 if isinstance(found, Inspection):
                     looking.found = found
@@ -247,6 +255,13 @@ class InspectPanel:
         if self._of(visit) is not looking:  # another photo meanwhile
             return
         yield {**self._drawn(looking, language), **self._failed(error, language)}
+
+    def _begun(self, model: str) -> str:
+        """The key of what is said first: some models are fetched, as far as they are shown."""
+        known = model in ("", LOADED) or model in self.shelf.names
+        if known or families.common.is_described_here(model):
+            return "inspect.begun"
+        return "inspect.fetching"
 
     def _run(self, looking: Looking, question: str, model: str) -> Iterator[Any]:
         if model in ("", LOADED):

@@ -235,7 +235,8 @@ def ratio(proportions: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f}" if share > 0.1 else f"{100 * share:.1f}"
+    """Never 100: something is left."""
+    return f"{min(100 * share, 99):.0f}" if share > 0.1 else f"{100 * share:.1f}"
 
 
 def _pieces(layout: ImageLayout, language: str) -> list[str]:

@@ -120,7 +120,7 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     ),
     "error.answer_needs_weights": (
         "The model chosen here has no weights, so it cannot answer. Choose “loaded now” in the "
-        "list of models, and press Answer again.",
+        "list of models, then press Answer.",
         "这里选的模型没有权重，无法回答。请在模型列表中选“当前已加载的模型”，再点“回答”。",
     ),
     "error.explain_no_answer": (

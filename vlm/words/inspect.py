@@ -18,7 +18,12 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     ),
     "inspect.model.loaded": ("loaded now", "当前已加载的模型"),
     "inspect.model.bare": ("{title} (no weights)", "{title}（无权重）"),
-    "inspect.model.hub": ("{title} (no weights, from the hub)", "{title}（无权重，需联网）"),
+    "inspect.model.disk": ("{title} (no weights, files here)", "{title}（无权重，文件在本机）"),
+    "inspect.model.hub": ("{title} (no weights, needs the hub)", "{title}（无权重，需联网）"),
+    "inspect.fetching": (
+        "asking the hub for its configuration; without a network this fails after a while …",
+        "正在向 hub 获取它的配置；没有网络时，过一会儿会失败 …",
+    ),
     "inspect.trace": ("Trace", "开始追踪"),
     "inspect.cancel": ("Stop", "停止"),
     "inspect.empty": (
@@ -83,11 +88,11 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     ),
     "inspect.proportions": ("proportions kept", "比例不变"),
     "inspect.narrower": (
-        "squeezed to {after}, was {before}: all looks narrower",
+        "squeezed from {before} to {after}, so all looks narrower",
         "比例由 {before} 压成 {after}：画面变窄",
     ),
     "inspect.flatter": (
-        "squeezed to {after}, was {before}: all looks flatter",
+        "squeezed from {before} to {after}, so all looks flatter",
         "比例由 {before} 压成 {after}：画面变扁",
     ),
     "inspect.cropped": (
