@@ -17,6 +17,7 @@ from vlm.families import common
 from vlm.loading import load
 from vlm.model_errors import model_errors
 from vlm.progress import LoadProgress, Watch
+from vlm.unweighted import open_unweighted
 
 from .support.hub import ID, Hub
 
@@ -168,6 +169,17 @@ def test_a_connection_that_breaks_for_good(hub: Hub, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(download, "_look", fail)
     assert refusal().key == "hub_unreachable"
+
+
+def test_what_is_needed_without_weights_is_known_once_it_was_read(hub: Hub, tmp_path: Path) -> None:
+    assert not common.is_described_here(ID)
+    common.fetch_config(ID)
+    assert not common.is_described_here(ID)  # no processor, no tokenizer
+    open_unweighted(ID)
+    assert common.is_described_here(ID)
+    assert not common.is_described_here(f"{ID}+owner/other")
+    assert not hub.fetched("model.safetensors")
+    assert not common.is_described_here(str(tmp_path))
 
 
 def test_what_the_cache_holds_is_known(hub: Hub) -> None:

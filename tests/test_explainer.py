@@ -18,6 +18,7 @@ from vlm.errors import RequestError
 from vlm.explain import heat
 from vlm.explainer import sight
 from vlm.explanation import Explains
+from vlm.inspection import Inspection
 from vlm.messages import user_message
 from vlm.model_slot import ModelSlot
 from vlm.occlusion import GREY, occluded, patch_grid, with_image
@@ -87,6 +88,44 @@ def pocket(tmp_path_factory: Any) -> Iterator[Engine]:
     engine = Engine.load(source, quantization="none", device="cpu", dtype="float32")
     yield engine
     engine.close()
+
+
+def first_chances(engine: Engine) -> dict[str, float]:
+    """How likely the likeliest first token is by each way of asking for it."""
+    *_, inspected = engine.inspect(QUESTION, GenerationOptions(), threading.Event())
+    assert isinstance(inspected, Inspection)
+    written: list[torch.Tensor] = []
+    hook = engine.model.register_forward_hook(lambda *call: written.append(call[2].logits[0, -1]))
+    options = GenerationOptions(temperature=0, max_new_tokens=1)
+    list(engine.stream(QUESTION, options, threading.Event()))
+    hook.remove()
+    read = engine.explain(QUESTION, "A cat sits on a table and looks at a dog.")
+    return {
+        "trace": inspected.words[0].probability,
+        "answer": float(written[0].float().softmax(-1).max()),
+        "explanation": read.tokens[0].likeliest[0][1],
+    }
+
+
+def test_trace_answer_and_explanation_tell_the_same_first_chances(pocket: Engine) -> None:
+    found = first_chances(pocket)
+    assert found["trace"] == pytest.approx(found["answer"], rel=1e-4)
+    assert found["explanation"] == pytest.approx(found["answer"], rel=1e-4)
+
+
+def test_in_fewer_than_32_bits_probabilities_are_known_to_be_rounded(
+    pocket: Engine, tmp_path: Any
+) -> None:
+    assert not pocket.explain(QUESTION, "A cat.").rounded
+    source = families.families()["pocket"].tiny(tmp_path)
+    engine = Engine.load(source, quantization="none", device="cpu", dtype="bfloat16")
+    try:
+        assert engine.explain(QUESTION, "A cat.").rounded
+        *_, inspected = engine.inspect(QUESTION, GenerationOptions(), threading.Event())
+        assert isinstance(inspected, Inspection)
+        assert inspected.rounded
+    finally:
+        engine.close()
 
 
 def test_a_loss_is_what_the_probability_falls_by(pocket: Engine) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from vlm.backend import ImageLayout, Tile
-from vlm.inspection import Piece, folded, pictures, stretches, tile_spans
+from vlm.inspection import Piece, fit, folded, pictures, stretches, tile_spans
 
 
 def layout(tiles: int, tokens: int = 4, thumbnail: str = "") -> ImageLayout:
@@ -22,6 +22,33 @@ def layout(tiles: int, tokens: int = 4, thumbnail: str = "") -> ImageLayout:
         thumbnail_first=thumbnail == "first",
         placeholders=(tiles + bool(thumbnail)) * tokens,
     )
+
+
+def sent(box: tuple[float, float, float, float], size: tuple[int, int]) -> ImageLayout:
+    """An image of 600 x 400 of which a part becomes a picture of some size."""
+    tile = Tile(box=box, rows=2, columns=2)
+    return ImageLayout(original_size=(600, 400), sent_size=size, tiles=(tile,), placeholders=4)
+
+
+def test_squeezing_cropping_and_filling_up_are_told_apart() -> None:
+    squeezed = fit(sent((0, 0, 600, 400), (256, 256)))
+    assert squeezed is not None and squeezed.squeezed
+    assert (squeezed.before, squeezed.after, squeezed.cut, squeezed.border) == (1.5, 1, 0, 0)
+    cropped = fit(sent((100, 0, 500, 400), (224, 224)))
+    assert cropped is not None and not cropped.squeezed
+    assert (cropped.seen, cropped.border) == ((400, 400), 0)
+    assert cropped.cut == pytest.approx(1 / 3)
+    padded = fit(sent((0, -100, 600, 500), (448, 448)))
+    assert padded is not None and not padded.squeezed
+    assert (padded.seen, padded.cut) == ((600, 400), 0)
+    assert padded.border == pytest.approx(1 / 3)
+    nearly = fit(sent((0, 0, 600, 400), (602, 400)))  # to whole patches
+    assert nearly is not None and not nearly.squeezed
+
+
+def test_of_tiles_that_are_not_told_no_fit_is_known() -> None:
+    unknown = ImageLayout(original_size=(9, 9), sent_size=None, tiles=None, placeholders=4)
+    assert fit(unknown) is None
 
 
 @pytest.mark.parametrize(

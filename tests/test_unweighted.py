@@ -12,13 +12,14 @@ from tests.support.goldens import CHECKPOINTS
 from vlm import families
 from vlm.engine import Engine
 from vlm.images import open_image
-from vlm.inspection import Inspection, tile_spans
+from vlm.inspection import Inspection, folded, tile_spans
 from vlm.messages import user_message
 from vlm.stage_pictures import picture
 from vlm.ui.shelf import Shelf
 from vlm.unweighted import open_unweighted
 
 NAMES = [each.name for each in families.published()]
+CLIP_QWEN = "CLIP-ViT-L+Qwen-1.8B"
 SHELF = Shelf()
 
 
@@ -67,6 +68,19 @@ def test_patches_are_seen_before_the_tower(name: str) -> None:
         assert stages["patch_embedding"].array.shape == stages["vision_tower"].array.shape
     else:  # a tower of convolutions
         assert stages["stem"].array.shape == (1, 32, 128, 128)
+
+
+def test_images_without_words_between_them_are_folded_one_by_one() -> None:
+    """The prompt of CLIP + Qwen has nothing between two images of 256 tokens each."""
+    asked = [user_message("What?", [photo(size=(600, 400)), photo(size=(80, 90), seed=1)])]
+    found = SHELF.open(CLIP_QWEN).inspect(asked)
+    chips = [each for each in found.pieces if each.placeholder]
+    assert [each.stop - each.start for each in chips] == [256, 256]
+    assert chips[0].stop == chips[1].start
+    assert folded(found.pieces).count(" × 256") == 2
+    assert [span.ranges for span in tile_spans(found.layouts, found.pieces)] == [
+        ((each.start, each.stop),) for each in chips
+    ]
 
 
 KNOWN = {

@@ -97,6 +97,7 @@ class Explainer:
             method=method,
             sights=sights,
             layers=layers if len(columns) else (),
+            rounded=self._model.dtype.itemsize < 4,
         )
 
     def _prepare(self, messages: Sequence[Message], answer: int) -> dict[str, Any]:

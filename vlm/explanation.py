@@ -76,6 +76,8 @@ class Explanation:
         method: how the images were looked into.
         sights: one for each image of the conversation, in order.
         layers: whose attention was averaged, counted from 0; none for other methods.
+        rounded: whether the model computes in fewer than 32 bits. Then probabilities depend a
+            little on how many tokens are read at once, here all of prompt and answer.
     """
 
     answer: str
@@ -83,6 +85,7 @@ class Explanation:
     method: ExplainMethod
     sights: tuple[Sight, ...]
     layers: tuple[int, ...] = ()
+    rounded: bool = False
 
 
 @runtime_checkable

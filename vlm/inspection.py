@@ -144,6 +144,11 @@ class Inspection:
         """Whether only shapes are known."""
         return bool(self.memory)
 
+    @property
+    def rounded(self) -> bool:
+        """Whether the logits were worked out in fewer than 32 bits."""
+        return any(each.name == "logits" and "16" in each.dtype for each in self.stages)
+
     def counts_bytes(self, stage: Stage) -> bool:
         """Whether the tokens of a stage are those of a prompt whose words were counted in bytes."""
         if "tokens" not in stage.axes or not self.byte_words:
@@ -195,6 +200,53 @@ def pictures(layout: ImageLayout) -> list[tuple[int, Tile]]:
         return tiles
     whole = (0, layout.thumbnail)
     return [whole, *tiles] if layout.thumbnail_first else [*tiles, whole]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an image came to the size in which it is sent.
+
+    Attributes:
+        seen: (width, height) in pixels of the part of the image that is sent.
+        cut: share of the image that is not, 0 to 1.
+        border: share of what is sent that was added around the image, 0 to 1.
+        before: width by height of what is sent, as it is in the image.
+        after: the same once it is sent.
+    """
+
+    seen: tuple[float, float]
+    cut: float
+    border: float
+    before: float
+    after: float
+
+    @property
+    def squeezed(self) -> bool:
+        """Whether proportions change by more than rounding to whole patches."""
+        return abs(self.after / self.before - 1) > ROUNDING
+
+
+ROUNDING = 0.01
+"""A change of proportions that nobody sees."""
+
+
+def fit(layout: ImageLayout) -> Fit | None:
+    """Whether an image was squeezed, cropped or filled up; None where that is not told."""
+    if layout.sent_size is None or not layout.tiles:
+        return None
+    lefts, tops, rights, bottoms = zip(*(tile.box for tile in layout.tiles), strict=True)
+    left, top, right, bottom = min(lefts), min(tops), max(rights), max(bottoms)
+    width, height = layout.original_size
+    inside = min(right, width) - max(left, 0), min(bottom, height) - max(top, 0)
+    area = inside[0] * inside[1]
+    sent_width, sent_height = layout.sent_size
+    return Fit(
+        seen=inside,
+        cut=1 - area / (width * height),
+        border=1 - area / ((right - left) * (bottom - top)),
+        before=(right - left) / (bottom - top),
+        after=sent_width / sent_height,
+    )
 
 
 def tile_spans(layouts: Sequence[ImageLayout], pieces: Sequence[Piece]) -> list[TileSpan]:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy
 import torch
 from torch import nn
 
-from vlm.backend import Stage
+from vlm.backend import ImageLayout, Stage
 from vlm.families import Family, Tap
 from vlm.inspection import Figure, Inspection, Piece, TowerFacts, Word
 from vlm.messages import Message, images_of
@@ -96,7 +97,7 @@ def look(
     return Inspection(
         model=subject.name,
         layouts=layouts,
-        pieces=tuple(fold(ids, reader.placeholder_id, tokenizer)),
+        pieces=tuple(fold(ids, reader.placeholder_id, tokenizer, ends_of_images(layouts))),
         tokens=len(ids),
         context_length=getattr(model.config.get_text_config(), "max_position_embeddings", None),
         stages=tuple(shown),
@@ -118,17 +119,29 @@ def _read_once(model: Any, inputs: Mapping[str, Any]) -> int:
     return 0
 
 
-def fold(ids: Sequence[int], placeholder: int | None, tokenizer: Any) -> Iterator[Piece]:
+def ends_of_images(layouts: Sequence[ImageLayout]) -> list[int]:
+    """How many placeholders a prompt has up to the end of each image."""
+    return list(accumulate(layout.placeholders for layout in layouts))
+
+
+def fold(
+    ids: Sequence[int], placeholder: int | None, tokenizer: Any, ends: Sequence[int] = ()
+) -> Iterator[Piece]:
     """A prompt in pieces: words, and placeholders in a row.
 
     Args:
         ids: of the prompt.
         placeholder: its number; None where there is none.
         tokenizer: of the model.
+        ends: see `ends_of_images`; images between which there are no words are cut apart there. Of
+            no use where the prompt has other placeholders than those of its images.
     """
+    places = [at for at, number in enumerate(ids) if number == placeholder]
+    cuts = {places[end - 1] + 1 for end in ends if end} if ends[-1:] == [len(places)] else set()
     start = 0
     for at in range(1, len(ids) + 1):
-        if at < len(ids) and (ids[at] == placeholder) == (ids[start] == placeholder):
+        same = at < len(ids) and (ids[at] == placeholder) == (ids[start] == placeholder)
+        if same and at not in cuts:
             continue
         of_image = ids[start] == placeholder
         told = ids[start : start + 1] if of_image else ids[start:at]

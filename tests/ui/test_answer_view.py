@@ -14,8 +14,11 @@ from vlm.chat import ChatSession
 from vlm.errors import RequestError
 from vlm.explanation import ExplainMethod, Explanation, Grain, Sight, TokenChance
 from vlm.messages import Message, Text, user_message
+from vlm.options import GenerationOptions
 from vlm.ui import answer_view
 from vlm.ui.answered import MAP_BYTES, Answered
+from vlm.ui.image_numbers import in_a_row
+from vlm.ui.inspect_parts import Looking
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 FIRST, SECOND = photo(size=(60, 40)), photo(size=(40, 40), seed=1)
@@ -124,6 +127,46 @@ def test_images_of_several_questions_are_told_apart_by_their_question():
     ]
     assert "image 1 of question 1: 50 % · image 1 of question 3: 50 %" in said(markup)[2]
     assert "图片 1（第 3 问）：50%" in said(answer_view.section(answer, "zh"))[2]
+
+
+def test_questions_that_are_no_longer_sent_count_on():
+    session = ChatSession(ScriptedBackend(["One."], ["Two."], ["Three."]))
+    for question, image in (("First?", FIRST), ("Second?", FIRST), ("Third?", SECOND)):
+        list(session.send(question, [image]))
+    session.drop_oldest(1)
+    answer = Answered.of_turn(session, 2)
+    assert answer is not None
+    assert [each.words("en") for each in answer.numbers] == ["1 of question 2", "1 of question 3"]
+    assert [each.mark for each in answer.numbers] == ["2.1", "3.1"]
+    looking = Looking([FIRST, SECOND], answered=answer)
+    assert looking.numbers == answer.numbers
+    looking.photos.pop()
+    assert looking.numbers == in_a_row(1)
+
+
+def test_a_question_from_chat_keeps_all_that_was_said_before_it():
+    """Else Trace would tell what comes next in another prompt than that of the answer."""
+    session = ChatSession(ScriptedBackend(["One."], ["Two."]))
+    detail = GenerationOptions(image_detail={"tiles": 2}, temperature=0.5)
+    list(session.send("First?", [FIRST]))
+    list(session.send("Second?", options=detail))
+    answer = Answered.of_turn(session, 1)
+    assert answer is not None
+    looking = Looking([FIRST], answered=answer)
+    asked = looking.asked("Second?")
+    assert asked.messages == answer.messages and len(asked.messages) == 3
+    assert asked.options == GenerationOptions(image_detail={"tiles": 2})
+    assert looking.asked("Another?").messages == [user_message("Another?", [FIRST])]
+    assert Looking([FIRST]).asked("Second?").messages == [user_message("Second?", [FIRST])]
+    looking.photos.append(SECOND)
+    assert len(looking.asked("Second?").messages) == 1
+
+
+def test_it_is_said_where_probabilities_are_rounded():
+    for language, words in (("en", "are rounding"), ("zh", "舍入误差")):
+        exact = answer_view.section(answered(ONE, FIRST), language)
+        rounded = answer_view.section(answered(replace(ONE, rounded=True), FIRST), language)
+        assert (words in exact, words in rounded) == (False, True)
 
 
 def test_losses_are_said_as_times():

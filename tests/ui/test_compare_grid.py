@@ -373,7 +373,7 @@ def test_an_answer_cannot_make_markup_or_buttons(grid):
 
 
 def offer(tab: Tab):
-    return tab.find("#grid-offer button")
+    return tab.find("#grid-offer [data-act=use]")
 
 
 def compared(tab: Tab, *files) -> None:
@@ -407,6 +407,21 @@ def test_images_of_compare_are_used_by_one_press(grid):
     images = [each.messages[-1].images[0] for each in served.backend.asked]
     assert [image.name for image in images] == ["a9.png", "b.png", "large.png"]
     assert images[2].pixels.size == (1400, 900)
+
+
+def test_the_example_pairs_are_offered_while_there_is_nothing_else(grid):
+    served, tab = grid(["A full cup."], ["An empty cup."])
+    examples = tab.find("#grid-offer [data-act=example]")
+    expect(examples).to_have_count(2)
+    examples.first.press("Enter")
+    expect(cards(tab)).to_have_count(2)
+    expect(examples).to_have_count(0)
+    ask(tab)
+    wait_for_end(tab)
+    asked = [each.messages[-1].images[0].name for each in served.backend.asked]
+    assert asked == ["coffee.jpg", "coffee-later.jpg"]
+    tab.find("#grid-clear").click()
+    expect(examples).to_have_count(2)
 
 
 def test_what_was_removed_or_is_new_is_offered_again(grid):

@@ -375,7 +375,7 @@ def test_images_of_compare_are_used_by_one_press(versus, opening):
     tab.find("#compare-right input[type=file]").set_input_files([PNG, OTHER])
     tab.find("#compare-strip figure").nth(1).wait_for()
     tab.page.get_by_role("tab", name="Models and settings", exact=True).click()
-    offer = tab.find("#versus-offer button")
+    offer = tab.find("#versus-offer [data-act=use]")
     expect(offer).to_have_text("Use the picture of “Two images”")  # the other one is here
     offer.press("Enter")
     expect(tab.find("#versus-images figure")).to_have_count(2)
@@ -385,6 +385,16 @@ def test_images_of_compare_are_used_by_one_press(versus, opening):
     assert [image.name for image in message.images] == ["red.png", "blue.png"]
     tab.find("#versus-images").get_by_role("button", name="Remove image blue.png").click()
     expect(offer).to_have_count(1)
+
+
+def test_the_example_pairs_are_offered_while_there_is_nothing_else(versus):
+    tab = versus(images=())
+    examples = tab.find("#versus-offer [data-act=example]")
+    expect(examples).to_have_count(2)
+    examples.nth(1).click()
+    expect(tab.find("#versus-images figure")).to_have_count(2)
+    expect(tab.find("#versus-images")).to_contain_text("photographer-later.jpg")
+    expect(examples).to_have_count(0)
 
 
 def test_clearing_all_data_empties_the_section(versus):

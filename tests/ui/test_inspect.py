@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import huggingface_hub
 import numpy
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -17,6 +18,7 @@ from vlm.backend import Event, ImageLayout, Progress, Stage, Tile
 from vlm.inspection import Figure, Inspection, Piece, Word
 from vlm.messages import Image, Message, images_of
 from vlm.options import GenerationOptions
+from vlm.strings import LANGUAGES
 
 PHOTO = {"name": "photo.png", "mimeType": "image/png", "buffer": photo_bytes(size=(300, 200))}
 SECOND = {"name": "second.png", "mimeType": "image/png", "buffer": photo_bytes(size=(120, 90))}
@@ -181,6 +183,7 @@ def test_an_example_is_one_click_and_trace_shows_every_stage(open_inspect):
     expect(tab.find(".stage-row .shape").nth(1)).to_have_text("3 × 4 × 16")
     expect(tab.find(".stage-row .time")).to_have_text(["10 ms", "240 ms", "1.2 s"])
     expect(tab.find(".next")).to_contain_text("50.0 %")
+    expect(tab.find("#inspect-table")).to_contain_text("between them are rounding")  # bfloat16
     expect(tab.find(".prompt")).to_contain_text("<b>user</b><image> × 12What?")  # as text
     expect(tab.find("#inspect-sequence")).to_contain_text("1.0 % of a context of 2000")
     assert backend.questions == ["How many?"]
@@ -237,7 +240,7 @@ def test_photos_are_added_and_taken_out(open_inspect):
     tab.find("#inspect-examples [data-name=cat]").click()
     expect(tab.find("#inspect-notice .card")).to_contain_text("3")
     choose(tab, SECOND)
-    expect(tab.find("#inspect-notice .card")).to_contain_text("4")
+    expect(tab.find("#inspect-notice .card")).to_contain_text("4 photos for one question")
     wait_for_photos(tab, 3)
     tab.find("#inspect").get_by_role("button", name="Take image 2 out").click()
     expect(tab.find(".picture img")).to_have_count(2)
@@ -247,6 +250,39 @@ def test_photos_are_added_and_taken_out(open_inspect):
     ]
     tab.find("#inspect").get_by_role("button", name="Take image 1 out").click()
     wait_for_photos(tab, 1)
+
+
+@pytest.mark.parametrize("size", [(5000, 1), (1, 5000)])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_picture_that_is_a_line_can_be_seen(open_inspect, size, width):
+    tab = open_inspect(viewport={"width": width, "height": 844})
+    choose(tab, {**PHOTO, "buffer": photo_bytes(size=size)})
+    tab.find(".picture .tile").nth(1).wait_for()
+    picture = tab.find(".picture").bounding_box()
+    assert min(picture["width"], picture["height"]) >= 40
+    image = tab.find(".picture img").bounding_box()
+    assert (image["width"], image["height"]) == (picture["width"], picture["height"])
+    expect(tab.find(".seen")).to_contain_text("drawn thicker")
+    below = tab.find("[data-region=mark]").bounding_box()
+    for badge in tab.find(".picture .tile").all():  # nothing of it lies on what is below
+        box = badge.bounding_box()
+        assert box["y"] + box["height"] <= below["y"]
+    on_top = "([x, y]) => document.elementFromPoint(x, y).closest('button')?.dataset.region"
+    at = [below["x"] + 8, below["y"] + 4]
+    assert tab.page.evaluate(on_top, at) == "mark"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_too_many_photos_for_a_model_are_told_in_words_of_the_tab(open_inspect, language):
+    tab = open_inspect(locale={"en": "en-US", "zh": "zh-CN"}[language])
+    tab.find("#inspect-model input").click()
+    tab.page.get_by_role("option", name="MiniMind2-V 104M").click()
+    choose(tab, [PHOTO, SECOND, {**SECOND, "name": "third.png"}])
+    wait_for_photos(tab, 3)
+    tab.find("#trace").click()
+    card = tab.find("#inspect-notice .card")
+    expect(card).to_contain_text({"en": "3 photos are here", "zh": "这里有 3 张照片"}[language])
+    expect(card).not_to_contain_text({"en": "conversation", "zh": "对话"}[language])
 
 
 def test_of_several_photos_the_broken_one_is_told(open_inspect):
@@ -344,6 +380,25 @@ def test_a_model_without_weights(open_inspect):
     strip = tab.find(".large.strip:visible")
     expect(strip).to_have_css("height", "64px")
     assert strip.bounding_box()["width"] > 320
+
+
+def test_it_is_said_which_models_need_the_hub(open_inspect, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--Qwen--Qwen3-VL-2B-Instruct"
+    snapshot = repository / "snapshots" / "abc"
+    for path in (snapshot, repository / "refs"):
+        path.mkdir(parents=True)
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
+        (snapshot / name).write_text("{}")
+    (repository / "refs" / "main").write_text("abc")
+    tab = open_inspect()
+    tab.find("#inspect-model input").click()
+    listed = tab.page.get_by_role("option").all_inner_texts()
+    words = [each.strip().removeprefix("✓").strip() for each in listed]
+    first = words.index("Qwen3-VL 2B (no weights, files here)")
+    assert all("hub" not in each for each in words[:first])
+    assert all(each.endswith("(no weights, needs the hub)") for each in words[first + 1 :])
+    assert "SmolVLM2 256M (no weights, needs the hub)" in words
 
 
 def test_images_come_from_chat(open_inspect, serve, open_tab):

@@ -202,6 +202,7 @@ def test_what_a_word_has_beyond_the_rest_is_another_map(open_inspect):
     tab.find("[data-map=beyond]").click()
     expect(tab.find("[data-map=beyond]")).to_have_attribute("aria-pressed", "true")
     expect(tab.find("[data-map=own]")).to_have_attribute("aria-pressed", "false")
+    expect(tab.find(".looked-view span:visible")).to_contain_text(["tells two objects apart"])
     tab.find("#looked-title").hover()
     assert map_of(tab).argmax() == 1
     tab.find("[data-map=own]").click()
@@ -361,6 +362,35 @@ def test_an_answer_comes_from_chat_with_all_its_images(serve, open_tab):
     expect(tab.find(".looked")).not_to_contain_text("another model")
 
 
+def test_photos_of_a_follow_up_are_called_as_in_chat(serve, open_tab):
+    """Two photos, the first of them once more, then a question without any."""
+    backend = Explaining()
+    tab = open_tab(serve(backend=backend).address)
+    for count, (question, files) in enumerate(
+        [("Which?", [file(0), file(1)]), ("And now?", [file(0)]), ("Sure?", [])], 1
+    ):
+        if files:
+            tab.attach(*files)
+        tab.ask(question)
+        tab.wait_for_answer(count)
+    tab.find("#chat [data-tab=inspect][data-turn='2']").click()
+    explained(tab)
+    called = ["Image 1 of question 1", "Image 2 of question 1", "Image 1 of question 2"]
+    for place in (".seen .named", ".sight figcaption"):
+        expect(tab.find(place)).to_have_text([re.compile(f"^{each} · ") for each in called])
+    tab.find("#inspect-ask").click()  # the same question, in its conversation
+    while len(backend.explained) < 2:
+        tab.page.wait_for_timeout(50)
+    explained(tab)
+    assert [len(each.messages) for each in backend.asked[-2:]] == [5, 5]
+    expect(tab.find(".sight figcaption")).to_contain_text(called)
+    tab.find("#inspect-question textarea").fill("Another?")
+    tab.find("#inspect-ask").click()  # all of them in one question
+    expect(tab.find(".seen .named")).to_contain_text(["Image 1 · ", "Image 2 · ", "Image 3 · "])
+    explained(tab)
+    expect(tab.find(".sight figcaption")).to_contain_text(["Image 1 ·", "Image 2 ·", "Image 3 ·"])
+
+
 def test_an_answer_that_arrives_once_is_looked_into_once(serve, open_tab):
     backend = Explaining()
     tab = open_tab(serve(backend=backend).address)
@@ -391,9 +421,18 @@ def test_without_a_photo_and_without_weights(serve, open_tab):
     tab.find("#inspect-model input").click()
     tab.page.get_by_role("option", name="Mini-InternVL Chat V1.5 2B (no weights)").click()
     expect(tab.find(".picture .tile")).to_have_count(6)
-    tab.find("#inspect-ask").click()
-    expect(tab.find("#inspect-notice .card")).to_contain_text("has no weights")
-    expect(tab.find(".looked")).to_have_count(0)
+    expect(tab.find("#inspect-ask")).to_be_visible()
+    expect(tab.find("#inspect-ask")).to_be_disabled()
+    expect(tab.find("#inspect-why")).to_contain_text("has no weights")
+    tab.find("#trace").click()
+    tab.find(".stage-row").first.wait_for()
+    expect(tab.find("#inspect-ask")).to_be_disabled()
+    tab.find("#language").get_by_text("简体中文").click()
+    expect(tab.find("#inspect-why")).to_contain_text("没有权重")
+    tab.find("#inspect-model input").click()
+    tab.page.get_by_role("option", name="当前已加载的模型").click()
+    expect(tab.find("#inspect-ask")).to_be_enabled()
+    expect(tab.find("#inspect-why")).to_be_empty()
 
 
 def test_a_backend_that_does_not_explain_is_not_asked(open_inspect):
@@ -448,7 +487,11 @@ def test_a_phone(serve, open_tab):
     tab.wait_for_answer()
     tab.find("#chat [data-tab=inspect][data-turn]").tap()
     explained(tab)
+    shown = tab.find(".looked-view span:visible")  # not only where somebody can point
+    expect(shown).to_contain_text(["Where the attention of the word went"])
+    expect(tab.find(".looked")).to_contain_text("Slow: ")
     tab.find("[data-map=beyond]").tap()
+    expect(shown).to_contain_text(["tells two objects apart"])
     word(tab, "cat").tap()
     expect(tab.find(".looked")).to_have_attribute("data-shown", "2")
     assert map_of(tab).argmax() == 1

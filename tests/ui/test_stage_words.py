@@ -11,6 +11,7 @@ from vlm.inspection import Figure, Inspection, Piece, PixelScale, TowerFacts
 from vlm.messages import user_message
 from vlm.strings import LANGUAGES
 from vlm.ui import inspect_photos, inspect_view
+from vlm.ui.image_numbers import in_a_row
 from vlm.ui.stage_words import axis_words, class_token, named_axes, stage_words
 from vlm.unweighted import open_unweighted
 
@@ -101,7 +102,31 @@ def test_pocket_has_convolutions_and_one_picture() -> None:
     assert "128 × 128 cells" in said(found, "stem") and "no patches" in said(found, "stem")
     assert "queries" not in said(found, "projector")
     assert not found.byte_words and "≈" not in inspect_view.stages(found, "en")
-    assert "about" not in inspect_view.sequence(found, "en")
+    assert "about" not in inspect_view.sequence(found, in_a_row(1), "en")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pocket", "600 × 400 → 256 × 256 pixels</li><li>squeezed from 1.5 : 1 to 1 : 1, so all "),
+        ("jingyaogong/MiniMind2-V", "cropped to the 400 × 400 pixels in the frame: 33 % is cut"),
+        (INTERNVL, "600 × 400 → 1344 × 896 pixels</li><li>proportions kept</li>"),
+    ],
+)
+def test_it_is_said_how_a_photo_came_to_the_size_that_is_sent(name: str, words: str) -> None:
+    image = photo(size=(600, 400))
+    layout = open_unweighted(name).image_layout(image)
+    drawn = inspect_photos.photos([image], in_a_row(1), [layout], [], False, "en")
+    assert words in drawn
+    assert ("squeezed" in drawn, "cropped" in drawn) == (name == "pocket", "MiniMind2" in name)
+
+
+@pytest.mark.parametrize(
+    ("proportions", "words"),
+    [(1.5, "1.5 : 1"), (1, "1 : 1"), (0.5, "1 : 2"), (5000, "5000 : 1"), (1 / 5000, "1 : 5000")],
+)
+def test_proportions_are_written_as_a_ratio(proportions: float, words: str) -> None:
+    assert inspect_photos.ratio(proportions) == words
 
 
 def test_a_small_photo_becomes_one_picture_and_no_thumbnail() -> None:
@@ -117,7 +142,7 @@ def test_numbers_that_bytes_stand_behind_are_marked() -> None:
     drawn = inspect_view.stages(found, "en")
     assert f">≈ {found.tokens}<" in drawn and f">{found.tokens}<" not in drawn
     assert ">196<" in drawn  # visual tokens are exact
-    bar = inspect_view.sequence(found, "en")
+    bar = inspect_view.sequence(found, in_a_row(1), "en")
     assert f"about {found.tokens} tokens, exactly 196 of them" in bar
     assert "about 0.9 % of a context" in bar
     assert bar.index("counted in bytes") < bar.index('class="sequence"')
@@ -246,7 +271,7 @@ def facts(tiles: list[int], thumbnail: int | None) -> list[str]:
         thumbnail=Tile(box=(0, 0, 9, 9), rows=1, columns=thumbnail) if thumbnail else None,
         placeholders=sum(tiles) + (thumbnail or 0),
     )
-    return inspect_photos._facts(layout, "en")[2:-1]
+    return inspect_photos._facts(layout, "en")[3:-1]  # size, proportions, tokens; grid
 
 
 def test_tokens_of_tiles_and_thumbnail() -> None:

@@ -123,6 +123,20 @@ def kept_folder(part: str) -> Path | None:
     return config.parent if there else None
 
 
+def is_described_here(source: str) -> bool:
+    """Whether what is read of a model without its weights lies on this machine, in every part.
+
+    Its configuration, that of its processor, and its tokenizer.
+    """
+    for part in parts(source):
+        config = Path(part) / CONFIG if Path(part).exists() else _cached(part, CONFIG)
+        if config is None:
+            return False
+        if not all(any(config.parent.glob(kind)) for kind in ("*processor_config.json", "token*")):
+            return False
+    return True
+
+
 def absent_shard(folder: Path) -> tuple[str, str] | None:
     """(index, file) of the first file that an index of weights names and that is not there.
 

@@ -13,12 +13,13 @@ from numpy import ndarray
 from vlm.explain import WordMaps, words
 from vlm.explanation import ExplainMethod, Explanation, TokenChance
 from vlm.images import thumbnail
-from vlm.messages import Image, Message
+from vlm.messages import Image
 from vlm.occlusion import patch_tile
 from vlm.report import progress_words
 from vlm.strings import error_text, say
 from vlm.ui.answered import Answered
 from vlm.ui.context import action_button, escaped
+from vlm.ui.inspect_photos import drawn_aspect
 
 SIDE = 768
 """Longest side of an image as it is drawn, in pixels."""
@@ -87,22 +88,28 @@ def _tools(answered: Answered, found: Explanation | None, language: str) -> str:
     methods = "".join(
         f'<button type="button" class="segment" data-act="look" data-method="{name}" '
         f'aria-pressed="{str(found is not None and name == answered.method).lower()}" '
-        f'title="{escaped(say(f"looked.by.{name}.why", language, count=count))}">'
+        f'aria-describedby="looked-by-{name}">'
         f"{escaped(say(f'looked.by.{name}', language))}</button>"
         for name in METHODS
     )
+    whys = [
+        f'<span id="looked-by-{name}"><b>{escaped(say(f"looked.by.{name}", language))}</b> '
+        f"{escaped(say(f'looked.by.{name}.why', language, count=count))}</span>"
+        for name in METHODS
+    ]
+    why = f'<p class="quiet">{" ".join(whys)}</p>'
     label = escaped(say("looked.by", language))
     drawn = f'<div class="segments" role="group" aria-label="{label}">{methods}</div>'
     if found is not None and found.sights and answered.method == "attention":
         drawn += _views(language)
-    return f'<div class="looked-tools">{drawn}</div>'
+        why += _views_explained(language)
+    return f'<div class="looked-tools">{drawn}</div>{why}'
 
 
 def _views(language: str) -> str:
     buttons = "".join(
         f'<button type="button" class="segment" data-map="{name}" '
-        f'aria-pressed="{str(name == VIEWS[0]).lower()}" '
-        f'title="{escaped(say(f"looked.{name}.why", language))}">'
+        f'aria-pressed="{str(name == VIEWS[0]).lower()}" aria-describedby="looked-map-{name}">'
         f"{escaped(say(f'looked.{name}', language))}</button>"
         for name in VIEWS
     )
@@ -110,12 +117,23 @@ def _views(language: str) -> str:
     return f'<div class="segments" role="group" aria-label="{label}">{buttons}</div>'
 
 
+def _views_explained(language: str) -> str:
+    """What each of a word's two maps is; the style sheet shows that of the pressed button."""
+    whys = "".join(
+        f'<span id="looked-map-{name}" data-of="{name}">'
+        f"<b>{escaped(say(f'looked.{name}', language))}</b> "
+        f"{escaped(say(f'looked.{name}.why', language))}</span>"
+        for name in VIEWS
+    )
+    return f'<p class="quiet looked-view">{whys}</p>'
+
+
 # ---- what was found out ----
 
 
 def _explained(answered: Answered, found: Explanation, language: str) -> str:
     maps = answered.maps(found.method)
-    numbers = image_numbers(answered.messages, language) if maps else []
+    numbers = [each.words(language) for each in answered.numbers] if maps else []
     named = dict(zip(numbers, maps, strict=True))
     images = zip(named.items(), answered.images, found.sights, strict=bool(maps))
     figures = "".join(
@@ -124,23 +142,9 @@ def _explained(answered: Answered, found: Explanation, language: str) -> str:
     )
     left = f'<div class="sights">{figures}{_legend(language)}</div>' if maps else ""
     right = f'<div class="looked-words">{_words(found, named, language)}</div>'
-    notes = "".join(f'<p class="quiet">{escaped(each)}</p>' for each in _notes(found, language))
+    said = [*_notes(found, language), *([say("rounding", language)] if found.rounded else [])]
+    notes = "".join(f'<p class="quiet">{escaped(each)}</p>' for each in said)
     return f'<div class="looked-stage">{left}{right}</div>{notes}'
-
-
-def image_numbers(messages: Sequence[Message], language: str) -> list[str]:
-    """What each image of a conversation is called: by its number in its question, as Chat does.
-
-    Where images came with several questions, also by which question.
-    """
-    several = sum(bool(message.images) for message in messages) > 1
-    turn, found = 0, list[str]()
-    for message in messages:
-        turn += message.role == "user"
-        for number, _ in enumerate(message.images, 1):
-            facts = {"number": number, "turn": turn}
-            found.append(say("looked.number", language, **facts) if several else str(number))
-    return found
 
 
 def _figure(
@@ -158,9 +162,9 @@ def _figure(
     data = "".join(f' data-{name}="{value}"' for name, value in facts.items())
     named = say("looked.image", language, number=number, name=image.name)
     caption = f"<figcaption>{escaped(named)}</figcaption>" if count > 1 else ""
-    width, height = image.original_size
     return (
-        f'<figure class="sight"{data}><div class="greyed" style="aspect-ratio:{width}/{height}">'
+        f'<figure class="sight"{data}>'
+        f'<div class="greyed" style="aspect-ratio:{drawn_aspect(image):.4f}">'
         f'<img src="{thumbnail(image, SIDE)}" alt="{escaped(image.name)}">'
         f'<canvas aria-hidden="true"></canvas></div>{caption}</figure>'
     )

@@ -10,6 +10,7 @@ from vlm.explain import WordMaps, word_maps
 from vlm.explanation import ExplainMethod, Explanation
 from vlm.messages import Image, Message, images_of
 from vlm.options import GenerationOptions
+from vlm.ui.image_numbers import Numbered, numbered
 
 MAP_BYTES = 1_500_000
 """About what the maps of an answer may take in the page; with more words they get smaller."""
@@ -33,6 +34,7 @@ class Answered:
         progress: what goes on now; None at rest.
         error: why the last run ended early.
         waiting: it is to be looked into as soon as its tab is open.
+        before: questions that Chat still shows and the model was not given.
     """
 
     messages: Sequence[Message]
@@ -46,6 +48,7 @@ class Answered:
     progress: Progress | None = None
     error: VLMError | None = None
     waiting: bool = False
+    before: int = 0
     _maps: dict[ExplainMethod, list[WordMaps]] = field(default_factory=dict)
 
     @classmethod
@@ -61,12 +64,18 @@ class Answered:
             origin=turn.finished.model,
             progress=Progress("thinking"),
             waiting=True,
+            before=min(session.dropped, index),
         )
 
     @property
     def images(self) -> list[Image]:
         """All that the model was shown, in order."""
         return images_of(self.messages)
+
+    @property
+    def numbers(self) -> list[Numbered]:
+        """What each of the images is called."""
+        return numbered(self.messages, self.before)
 
     def maps(self, method: ExplainMethod) -> list[WordMaps]:
         """The maps of a method for each image; worked out once."""

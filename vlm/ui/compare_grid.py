@@ -151,9 +151,15 @@ class GridPanel:
 
     def use(self, visit: Visit, language: str, by: str, largest: bool) -> Iterator[Updates]:
         """Takes in the images that another section has."""
-        grid = self.grid(visit)
-        images = {each.sha256: each for each in self.offer.images(visit, grid.held)}
-        grid.held.update(images)
+        images = self.offer.images(visit, self.grid(visit).held)
+        yield from self._hold(visit, language, by, largest, images)
+
+    def _hold(
+        self, visit: Visit, language: str, by: str, largest: bool, given: Sequence[Image]
+    ) -> Iterator[Updates]:
+        """Takes in images that no file is kept of."""
+        images = {each.sha256: each for each in given}
+        self.grid(visit).held.update(images)
         yield {self.notice: ""}
         yield from self._take(visit, language, by, largest, list(images))
 
@@ -252,6 +258,9 @@ class GridPanel:
             yield {**self._all(grid, language), **self._buttons(grid), **offer}
         elif facts.get("act") == "use":
             yield from self.use(visit, language, by, largest)
+        elif facts.get("act") == "example" and not grid.multiples.cards:
+            images = self.offer.example(facts.get("name", ""))
+            yield from self._hold(visit, language, by, largest, images)
         elif facts.get("act") == "dismiss":
             yield {self.notice: ""}
 

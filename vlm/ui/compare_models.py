@@ -14,6 +14,7 @@ import gradio as gr
 from vlm import families
 from vlm.backend import Capabilities
 from vlm.errors import ImageError, RequestError
+from vlm.messages import Image
 from vlm.strings import error_text, say
 from vlm.ui import frame as page_frame
 from vlm.ui import versus_view
@@ -189,8 +190,10 @@ class ModelsSection:
 
     def use(self, visit: Visit, language: str) -> Iterator[Updates]:
         """Takes in the images that another section has."""
+        yield from self._take(visit, language, self.offer.images(visit, self.work(visit).pictures))
+
+    def _take(self, visit: Visit, language: str, images: Sequence[Image]) -> Iterator[Updates]:
         work = self.work(visit)
-        images = self.offer.images(visit, work.pictures)
         self._check_count(work, len(images))
         for image in images:
             work.add(image)
@@ -288,6 +291,8 @@ class ModelsSection:
             yield self._images(visit, language)
         elif facts.get("act") == "use":
             yield from self.use(visit, language)
+        elif facts.get("act") == "example" and not work.pictures:
+            yield from self._take(visit, language, self.offer.example(facts.get("name", "")))
         elif facts.get("act") == "vote":
             if work.comparison is None:
                 raise RequestError("versus_no_vote")

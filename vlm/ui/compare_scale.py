@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def pixel_scale(language: str) -> str:
     """Of the differences of colour, see `vlm.compare.colour_difference`."""
-    return _scale("0", f"{HOTTEST:.0f}", say("pair.heat.caption", language), language)
+    low = say("pair.scale.same", language, value=0)
+    return _scale(low, f"{HOTTEST:.0f}", say("pair.heat.caption", language), language)
 
 
 def model_scale(difference: "FeatureDifference", size: "Size", language: str) -> str:
@@ -25,18 +26,18 @@ def model_scale(difference: "FeatureDifference", size: "Size", language: str) ->
     floor = f"{difference.floor:.2g}"
     width, height = difference.cell(size)
     caption = say("pair.model.caption", language, floor=floor, width=width, height=height)
-    return _scale(floor, "1", caption, language)
+    return _scale(say("pair.scale.low", language, value=floor), "1", caption, language)
 
 
 def _scale(low: str, high: str, caption: str, language: str) -> str:
     """
     Args:
-        low, high: up to and from where on all is drawn in the first and in the last colour.
+        low: what is drawn in the first colour, in words.
+        high: from where on all is drawn in the last colour.
+        caption: what the numbers are.
+        language: of the page.
     """
-    ends = (
-        escaped(say(f"pair.scale.{end}", language, value=value))
-        for end, value in (("low", low), ("high", high))
-    )
+    ends = map(escaped, (low, say("pair.scale.high", language, value=high)))
     ramp = f"linear-gradient(to right, {', '.join(scale_colours())})"
     bar = f'<span class="ramp" aria-hidden="true" style="background: {ramp}"></span>'
     first, last = (f"<span>{words}</span>" for words in ends)

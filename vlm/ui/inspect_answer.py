@@ -15,7 +15,6 @@ import gradio as gr
 from vlm.backend import Event, Finished, Progress, TextDelta
 from vlm.errors import RequestError, VLMError
 from vlm.explanation import Explains, Explanation
-from vlm.messages import user_message
 from vlm.settings import model_names
 from vlm.strings import error_text
 from vlm.ui import answer_view
@@ -23,7 +22,7 @@ from vlm.ui.answered import Answered
 from vlm.ui.background import in_background
 from vlm.ui.chat_view import card
 from vlm.ui.context import RUNNING, Context, Updates, Visit
-from vlm.ui.inspect_parts import LOADED, Looking, Parts
+from vlm.ui.inspect_parts import LOADED, Looking, Parts, in_tab
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,7 @@ class AnswerSection:
         context: of the page.
         parts: the components of the tab.
         looking_of: what a visit looks into.
+        pictured: draws the photos, called as in the answer that is looked into.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class AnswerSection:
         context: Context,
         parts: Parts,
         looking_of: Callable[[Visit], Looking],
+        pictured: Callable[[Looking, str], Updates],
     ) -> None:
         self.context = context
         self.slot = context.backend
         self.parts = parts
         self.looking_of = looking_of
+        self.pictured = pictured
 
     def connect(self, inputs: list[Any], selected: Any) -> None:
         """Connects the components.
@@ -63,6 +65,7 @@ class AnswerSection:
         """
         parts = self.parts
         shown = [parts.answer, parts.answering, parts.trace, parts.cancel, parts.notice]
+        shown += [parts.overlay, parts.sequence]
         parts.answering.click(self.ask, inputs, shown, **RUNNING)
         parts.channel.click(self.hear_of_answer, inputs, shown, **RUNNING)
         selected.then(self.take_up, inputs, shown, **RUNNING)
@@ -82,7 +85,10 @@ class AnswerSection:
             error = RequestError("answer_needs_weights" if looking.photos else "no_photo")
             yield {self.parts.notice: card(error_text(error, language), "", language)}
             return
-        looking.answered = Answered([user_message(question or "", looking.photos)])
+        named = looking.numbers
+        looking.answered = looking.asked(question or "")
+        if looking.numbers != named:  # of an answer from Chat; this is another question
+            yield self.pictured(looking, language)
         yield from self._run(visit, self._answer, language)
 
     def hear_of_answer(
@@ -138,7 +144,7 @@ class AnswerSection:
                     break
                 yield {**self._busy(), self.parts.answer: answer_view.section(answered, language)}
         except VLMError as error:
-            answered.error = error
+            answered.error = in_tab(error)
         except Exception as error:
             log.exception("looking into an answer failed")
             answered.error = RequestError("unexpected", detail=type(error).__name__)
@@ -146,7 +152,7 @@ class AnswerSection:
             cancel.set()
             looking.running, answered.progress = False, None
         if self.looking_of(visit).answered is answered:
-            yield self._at_rest(answered, language)
+            yield self._at_rest(looking, answered, language)
 
     def _answer(self, answered: Answered, cancel: threading.Event) -> Iterator[None]:
         """The answer as it is written, then where the model looked for it."""
@@ -219,10 +225,10 @@ class AnswerSection:
             self.parts.cancel: gr.update(interactive=True),
         }
 
-    def _at_rest(self, answered: Answered, language: str) -> Updates:
+    def _at_rest(self, looking: Looking, answered: Answered, language: str) -> Updates:
         return {
             self.parts.answer: answer_view.section(answered, language),
-            self.parts.answering: gr.update(interactive=True),
+            self.parts.answering: gr.update(interactive=not looking.bare),
             self.parts.trace: gr.update(interactive=True),
             self.parts.cancel: gr.update(interactive=False),
             self.parts.notice: "",

@@ -27,7 +27,7 @@ from vlm.ui.answered import Answered, Sent
 from vlm.ui.chat_view import card
 from vlm.ui.context import QUIET, RUNNING, Context, Updates, Visit, channel, escaped, holder
 from vlm.ui.inspect_answer import AnswerSection
-from vlm.ui.inspect_parts import LOADED, Looking, Parts
+from vlm.ui.inspect_parts import LOADED, Looking, Parts, in_tab
 from vlm.ui.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class InspectPanel:
         self.slot = context.backend
         self.shelf = Shelf()
         self.parts = self._build()
-        self.answers = AnswerSection(context, self.parts, self._of)
+        self.answers = AnswerSection(context, self.parts, self._of, self._pictured)
         self._connect()
         inspect_api.serve(context, self.shelf)
 
@@ -107,6 +107,7 @@ class InspectPanel:
             "trace": trace,
             "answering": answering,
             "cancel": cancel,
+            "why": holder("inspect-why"),
             "notice": holder("inspect-notice"),
         }
 
@@ -118,8 +119,16 @@ class InspectPanel:
         others = [each for each in families.catalogue() if each.name not in names]
         if self.context.settings.hosted:  # visitors fetch nothing
             others = []
-        hub = [(say("inspect.model.hub", language, title=o.title), o.name) for o in others]
-        return [(say("inspect.model.loaded", language), LOADED), *here, *hub]
+        there = {each.name: families.common.is_described_here(each.name) for each in others}
+        others.sort(key=lambda each: not there[each.name])
+        more = [
+            (
+                say(f"inspect.model.{'disk' if there[o.name] else 'hub'}", language, title=o.title),
+                o.name,
+            )
+            for o in others
+        ]
+        return [(say("inspect.model.loaded", language), LOADED), *here, *more]
 
     def _connect(self) -> None:
         parts, context = self.parts, self.context
@@ -201,8 +210,7 @@ class InspectPanel:
         sent = visit.sent.pop("inspect", Sent())
         if sent.answered is not None and sent.answered.images:
             asked = sent.answered.messages[-1]
-            images = asked.images or sent.answered.images
-            taken = self._take(visit, images, LOADED, language, sent.answered)
+            taken = self._take(visit, sent.answered.images, LOADED, language, sent.answered)
             return {**taken, self.parts.model: LOADED, self.parts.question: asked.text}
         if sent.images:
             return self._take(visit, sent.images, model, language)
@@ -215,9 +223,9 @@ class InspectPanel:
         self, visit: Visit | None, question: str, model: str, language: str
     ) -> Updates:
         """Another model: what it makes of the photos."""
-        if visit is None or not (photos := self._of(visit).photos):
+        if visit is None:
             return gr.skip()
-        return self._take(visit, photos, model, language, self._of(visit).answered)
+        return self._take(visit, self._of(visit).photos, model, language, self._of(visit).answered)
 
     def trace(
         self, visit: Visit | None, question: str, model: str, language: str
@@ -233,7 +241,7 @@ class InspectPanel:
         try:
             if not looking.photos:
                 raise RequestError("no_photo")
-            yield self._busy(say("inspect.begun", language))
+            yield self._busy(say(self._begun(model), language))
             for found in self._run(looking, question, model):
                 if isinstance(found, Inspection):
                     looking.found = found
@@ -248,12 +256,20 @@ class InspectPanel:
             return
         yield {**self._drawn(looking, language), **self._failed(error, language)}
 
+    def _begun(self, model: str) -> str:
+        """The key of what is said first: some models are fetched, as far as they are shown."""
+        known = model in ("", LOADED) or model in self.shelf.names
+        if known or families.common.is_described_here(model):
+            return "inspect.begun"
+        return "inspect.fetching"
+
     def _run(self, looking: Looking, question: str, model: str) -> Iterator[Any]:
-        messages = [user_message(question or "", looking.photos)]
         if model in ("", LOADED):
-            yield from self.slot.inspect(messages, GenerationOptions(), looking.cancel)
+            asked = looking.asked(question or "")
+            yield from self.slot.inspect(asked.messages, asked.options, looking.cancel)
         else:
             bare = self.shelf.open(self._allowed(model))
+            messages = [user_message(question or "", looking.photos)]
             yield bare.inspect(messages, should_stop=looking.cancel.is_set)
 
     def _allowed(self, model: str) -> str:
@@ -268,7 +284,7 @@ class InspectPanel:
         if not isinstance(error, VLMError):
             log.error("inspecting failed", exc_info=error)
             error = RequestError("panel_unexpected", detail=type(error).__name__)
-        return {self.parts.notice: card(error_text(error, language), "", language)}
+        return {self.parts.notice: card(error_text(in_tab(error), language), "", language)}
 
     def cancel(self, visit: Visit | None) -> None:
         """Ends the run at its next layer."""
@@ -286,13 +302,14 @@ class InspectPanel:
         """Other photos or another model: how they are cut up is known at once, more by a run."""
         looking = self._of(visit)
         looking.cancel.set()
-        looking = visit.rooms["inspect"] = Looking(list(photos), answered=answered)
+        looking = visit.rooms["inspect"] = Looking(list(photos), answered=answered, model=model)
         error: Exception | None = None
+        options = answered.options if answered is not None else GenerationOptions()
         for image in photos:
             layout: ImageLayout | None = None
             try:
                 if model in ("", LOADED):
-                    layout = self.context.image_layout(visit, image, GenerationOptions())
+                    layout = self.context.image_layout(visit, image, options)
                 else:
                     layout = self.shelf.open(self._allowed(model)).image_layout(image)
             except Exception as raised:
@@ -326,23 +343,33 @@ class InspectPanel:
 
     def _drawn(self, looking: Looking, language: str) -> Updates:
         """Everything as it is while nothing runs."""
-        parts, found, photos = self.parts, looking.found, looking.photos
-        spans = tile_spans(found.layouts, found.pieces) if found else []
-        about = found is not None and found.byte_words
-        hint = "inspect.ready" if photos else "inspect.empty"
+        parts, found = self.parts, looking.found
+        hint = "inspect.ready" if looking.photos else "inspect.empty"
         empty = f'<p class="quiet">{escaped(say(hint, language))}</p>'
         drawn: Updates = {
-            parts.overlay: inspect_photos.photos(photos, looking.layouts, spans, about, language),
+            **self._pictured(looking, language),
             parts.table: inspect_view.stages(found, language) if found else empty,
             parts.answer: answer_view.section(looking.answered, language),
-            parts.sequence: inspect_view.sequence(found, language) if found else "",
             parts.figures: inspect_view.figures(found.figures, language) if found else "",
         }
+        why = error_text(RequestError("answer_needs_weights"), language) if looking.bare else ""
+        drawn[parts.why] = f'<p class="quiet">{escaped(why)}</p>' if why else ""
         if not looking.running:
             drawn[parts.trace] = gr.update(interactive=True)
-            drawn[parts.answering] = gr.update(interactive=True)
+            drawn[parts.answering] = gr.update(interactive=not looking.bare)
             drawn[parts.cancel] = gr.update(interactive=False)
         return drawn
+
+    def _pictured(self, looking: Looking, language: str) -> Updates:
+        """The photos and their places in the prompt, called by their numbers."""
+        found, numbers = looking.found, looking.numbers
+        spans = tile_spans(found.layouts, found.pieces) if found else []
+        about = found is not None and found.byte_words
+        photos = looking.photos, numbers, looking.layouts
+        return {
+            self.parts.overlay: inspect_photos.photos(*photos, spans, about, language),
+            self.parts.sequence: (inspect_view.sequence(found, numbers, language) if found else ""),
+        }
 
 
 @functools.cache

@@ -11,13 +11,14 @@ from PIL import Image as pillow
 
 from vlm.backend import Stage
 from vlm.images import data_address
-from vlm.inspection import Figure, Inspection, Piece, TileSpan, Word, tile_spans
+from vlm.inspection import Figure, Inspection, Piece, TileSpan, tile_spans
 from vlm.messages import Pixels
 from vlm.report import byte_words
 from vlm.stage_pictures import figure_picture, form, is_marked, numbers, picture
 from vlm.strings import say
 from vlm.ui.context import escaped
-from vlm.ui.inspect_photos import Place, approximate
+from vlm.ui.image_numbers import Numbered
+from vlm.ui.inspect_photos import Place, approximate, named_apart
 from vlm.ui.stage_words import axis_words, is_about, joined, named_axes, stage_words
 
 LARGEST = 640
@@ -29,8 +30,14 @@ SHOWN_OF_TEXT = 400
 # ---- the merged sequence ----
 
 
-def sequence(inspection: Inspection, language: str) -> str:
-    """The prompt as one bar in which tiles are marked, and as it is written, folded."""
+def sequence(inspection: Inspection, numbers: Sequence[Numbered], language: str) -> str:
+    """The prompt as one bar in which tiles are marked, and as it is written, folded.
+
+    Args:
+        inspection: of the run.
+        numbers: what its images are called.
+        language: of the page.
+    """
     spans = tile_spans(inspection.layouts, inspection.pieces)
     total = inspection.tokens
     about = inspection.byte_words
@@ -42,8 +49,7 @@ def sequence(inspection: Inspection, language: str) -> str:
         key = "inspect.share.about" if about else "inspect.share"
         counted += " · " + say(key, language, share=share, limit=limit)
     notes = f'<p class="quiet">{escaped(say("inspect.byte_words", language))}</p>' if about else ""
-    several = len(inspection.layouts) > 1
-    bar = "".join(_segments(inspection.pieces, spans, several, about, language))
+    bar = "".join(_segments(inspection.pieces, spans, numbers, about, language))
     written = "".join(_written(each) for each in inspection.pieces)
     return (
         f"<h3>{escaped(say('inspect.sequence', language))}</h3>"
@@ -58,12 +64,12 @@ def sequence(inspection: Inspection, language: str) -> str:
 def _segments(
     pieces: Sequence[Piece],
     spans: Sequence[TileSpan],
-    several: bool,
+    numbers: Sequence[Numbered],
     about: bool,
     language: str,
 ) -> list[str]:
     """(HTML) of each stretch in order: words in grey, tiles as buttons."""
-    found: list[tuple[int, str]] = []
+    found, several = list[tuple[int, str]](), named_apart(numbers)
     for piece in pieces:
         if not piece.placeholder or not spans:
             ends = {"first": piece.start, "last": piece.stop - 1}
@@ -78,7 +84,7 @@ def _segments(
                 )
             )
     for span in spans:
-        place = Place(span.image, several, about, language)
+        place = Place(span.image, numbers[span.image - 1], several, about, language)
         label = escaped(place.tile_words(span.tile, span.shown, span))
         for start, stop in span.ranges:
             found.append(
@@ -117,7 +123,7 @@ def stages(inspection: Inspection, language: str) -> str:
         rows.append(_row(number, stage, took, inspection, language))
     table = f'<ol class="stage-list">{"".join(rows)}</ol>'
     told = "".join(f'<p class="{kind}">{escaped(words)}</p>' for kind, words in notes)
-    return head + told + table + words(inspection.words, language)
+    return head + told + table + words(inspection, language)
 
 
 def _notes(inspection: Inspection, language: str) -> list[tuple[str, str]]:
@@ -205,19 +211,22 @@ def _large(stage: Stage, source: str, inspection: Inspection, language: str) -> 
     return f'<img class="{kind}" src="{source}" alt="{escaped(stage.name)}">{how}'
 
 
-def words(likeliest: Sequence[Word], language: str) -> str:
+def words(inspection: Inspection, language: str) -> str:
     """The likeliest next tokens with their probabilities as bars."""
-    if not likeliest:
+    if not inspection.words:
         return ""
     rows = "".join(
         f"<tr><th scope=row><code>{escaped(repr(each.text)[1:-1])}</code></th>"
         f'<td class="wide"><span class="filled" style="width:{100 * each.probability:.1f}%">'
         f'</span></td><td class="number">{100 * each.probability:.1f} %</td></tr>'
-        for each in likeliest
+        for each in inspection.words
     )
+    why = [say("inspect.next.why", language)]
+    if inspection.rounded:
+        why.append(say("rounding", language))
     return (
         f"<h3>{escaped(say('inspect.next', language))}</h3>"
-        f'<p class="quiet">{escaped(say("inspect.next.why", language))}</p>'
+        f'<p class="quiet">{escaped(joined(why, language))}</p>'
         f'<table class="parts next">{rows}</table>'
     )
 

@@ -56,8 +56,9 @@ COMPARE: Mapping[str, tuple[str, str]] = {
     ),
     "pair.heat.alt": ("Differences of colour, as a heat map", "颜色差异热图"),
     "pair.model.alt": ("Differences as the model sees them, as a heat map", "模型所见差异热图"),
-    "pair.scale.low": ("alike: up to {value}", "相同：不超过 {value}"),
-    "pair.scale.high": ("different: {value} and more", "不同：{value} 及以上"),
+    "pair.scale.same": ("{value}: the same colour", "{value}：颜色相同"),
+    "pair.scale.low": ("alike up to {value}", "{value} 以内算相同"),
+    "pair.scale.high": ("{value} and more", "{value} 及以上"),
     "pair.heat.caption": (
         "How far apart the colours are at each pixel: about 2 can just be seen, black and white "
         "are 100 apart.",

@@ -125,7 +125,7 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     ),
     "error.answer_needs_weights": (
         "The model chosen here has no weights, so it cannot answer. Choose “loaded now” in the "
-        "list of models, and press Answer again.",
+        "list of models, then press Answer.",
         "这里选的模型没有权重，无法回答。请在模型列表中选“当前已加载的模型”，再点“回答”。",
     ),
     "error.explain_no_answer": (
@@ -289,6 +289,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "{got} images in the conversation; this model takes {limit} at most. Remove some, or begin "
         "a new conversation.",
         "对话中共有 {got} 张图片，此模型最多接受 {limit} 张。请去掉一些，或开始新的对话。",
+    ),
+    "error.photos_for_model": (
+        "{got} photos are here; this model takes {limit} at most. Take some out by the × above "
+        "them, or choose another model.",
+        "这里有 {got} 张照片，此模型最多接受 {limit} 张。请用照片上方的 × 移去一些，或换一个模型。",
+    ),
+    "error.photos_at_once": (
+        "{got} photos for one question; at most {limit} are taken. Take some out by the × above "
+        "them.",
+        "一个问题用了 {got} 张照片，最多 {limit} 张。请用照片上方的 × 移去一些。",
     ),
     "error.transcript_not_zip": (
         "This file is no exported conversation: it is no zip archive, or a damaged one. Choose a "

@@ -18,7 +18,12 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     ),
     "inspect.model.loaded": ("loaded now", "当前已加载的模型"),
     "inspect.model.bare": ("{title} (no weights)", "{title}（无权重）"),
-    "inspect.model.hub": ("{title} (no weights, from the hub)", "{title}（无权重，需联网）"),
+    "inspect.model.disk": ("{title} (no weights, files here)", "{title}（无权重，文件在本机）"),
+    "inspect.model.hub": ("{title} (no weights, needs the hub)", "{title}（无权重，需联网）"),
+    "inspect.fetching": (
+        "asking the hub for its configuration; without a network this fails after a while …",
+        "正在向 hub 获取它的配置；没有网络时，过一会儿会失败 …",
+    ),
     "inspect.trace": ("Trace", "开始追踪"),
     "inspect.cancel": ("Stop", "停止"),
     "inspect.empty": (
@@ -77,9 +82,26 @@ INSPECT: Mapping[str, tuple[str, str]] = {
         "This processor does not tell how it cuts an image.",
         "该处理器不说明图片怎样切分。",
     ),
+    "inspect.stretched": (
+        "So long and thin that it is drawn thicker here; the model gets it as it is.",
+        "照片过于细长，这里画粗了以便看见；模型得到的仍是原样。",
+    ),
+    "inspect.proportions": ("proportions kept", "比例不变"),
+    "inspect.narrower": (
+        "squeezed from {before} to {after}, so all looks narrower",
+        "比例由 {before} 压成 {after}：画面变窄",
+    ),
+    "inspect.flatter": (
+        "squeezed from {before} to {after}, so all looks flatter",
+        "比例由 {before} 压成 {after}：画面变扁",
+    ),
     "inspect.cropped": (
-        "Outside the frame nothing is seen: it is cropped away.",
-        "框外的部分被裁掉，模型看不到。",
+        "cropped to the {width} × {height} pixels in the frame: {share} % is cut away and not seen",
+        "裁到框内的 {width} × {height} 像素：裁掉 {share}%，模型看不到",
+    ),
+    "inspect.padded": (
+        "filled up: {share} % of what is sent is plain border",
+        "有填充：送入画面的 {share}% 是空白边",
     ),
     "inspect.tile": ("Tile {number}: {count} tokens", "第 {number} 块：{count} 个 token"),
     "inspect.tile.at": (
@@ -151,6 +173,13 @@ INSPECT: Mapping[str, tuple[str, str]] = {
     "inspect.next.why": (
         "Probabilities of the very first token, before temperature and top-p.",
         "回答首个 token 的概率，尚未经过温度和 top-p。",
+    ),
+    "rounding": (
+        "In 16 bits a probability depends a little on how many tokens are read at once: Trace "
+        "reads the prompt alone, “Where it looked” the answer with it. A few points between them "
+        "are rounding.",
+        "16 位计算时，概率会随一次读入多少 token 略有出入：“开始追踪”只读提示词，“它看了哪里”连回答"
+        "一起读；两者相差几个百分点属于舍入误差。",
     ),
     "inspect.figures": ("Explained by a picture", "图解"),
     "inspect.hover": (

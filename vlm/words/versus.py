@@ -51,6 +51,7 @@ VERSUS: Mapping[str, tuple[str, str]] = {
     "grid.remove": ("Remove {name}", "移除 {name}"),
     "grid.card": ("Image {number}: {name}", "图片 {number}：{name}"),
     # ---- both ----
+    "offer.example": ("Or take an example:", "或用示例："),
     "offer.one": ("Use the picture of “Two images”", "使用“两张图片”中的图片"),
     "offer.several": (
         "Use the {count} pictures of “Two images”",
