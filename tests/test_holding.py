@@ -14,8 +14,8 @@ from vlm.backend import Held, Holds
 from vlm.engine import Engine
 from vlm.errors import RequestError
 from vlm.holding import held
-from vlm.loading import part_bytes
 from vlm.messages import Message, Text, user_message
+from vlm.model_parts import part_bytes
 from vlm.model_slot import ModelSlot
 from vlm.options import GenerationOptions
 from vlm.settings import Settings

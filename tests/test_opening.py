@@ -123,7 +123,8 @@ def test_a_quantised_model_in_the_cache_is_judged_by_its_own_headers(
     download.fetch(ID, Watch())
     asked = len(hub.asked)
     lose_network()
-    assert prequantized.stored_bytes(ID) == bits.stored_bytes(str(small))
+    stored = prequantized.stored_bytes(str(small))
+    assert prequantized.stored_bytes(ID) == stored
     blueprint = read(ID, device="cpu")
     (verdict,) = judge(blueprint, SMALL, free=10**9)
     assert (verdict.quantization, verdict.estimate.weights) == (

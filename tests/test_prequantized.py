@@ -10,7 +10,8 @@ import torch
 from vlm import blueprint, prequantized
 from vlm import quantization as bits
 from vlm.errors import ModelError
-from vlm.loading import empty_model, load, open_checkpoint, parts
+from vlm.loading import empty_model, load, open_checkpoint
+from vlm.model_parts import parts
 from vlm.saving import quantize
 from vlm.workload import Workload
 

@@ -38,6 +38,7 @@ ORDER = (
     "model_errors",
     "quantization",
     "prequantized",
+    "model_parts",
     "download",
     "processor_parts",
     "processors",

@@ -37,8 +37,9 @@ from vlm.holding import held
 from vlm.inspection import Inspection
 from vlm.inspector import Subject, look
 from vlm.kv_cache import HALF, WHOLE, check_kv_cache, kv_cache_choices, quantised_states
-from vlm.loading import Loaded, load, part_bytes
+from vlm.loading import Loaded, load
 from vlm.messages import ALL_ROLES, Image, Message, images_of
+from vlm.model_parts import part_bytes
 from vlm.options import GenerationOptions
 from vlm.processors import image_knobs
 from vlm.progress import Watch

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from vlm import memory
 from vlm.backend import Held
-from vlm.loading import part_bytes
+from vlm.model_parts import part_bytes
 
 
 def held(model: PreTrainedModel, states: int, features: int) -> Held:

@@ -5,6 +5,7 @@ modules by full dotted path. Vision tower, projector and output head always keep
 """
 
 from collections.abc import Collection, Iterator
+from typing import Any, cast
 
 import torch
 from transformers import BitsAndBytesConfig, PreTrainedModel
@@ -130,7 +131,7 @@ def avoid_kernels(model: torch.nn.Module) -> None:
     for module in model.modules():
         shape = getattr(getattr(getattr(module, "weight", None), "quant_state", None), "shape", ())
         if shape and (shape[0] % rows or shape[1] % columns):
-            module.support_avx512bf16_for_cpu = False  # pyright: ignore[reportAttributeAccessIssue]
+            cast(Any, module).support_avx512bf16_for_cpu = False
 
 
 def quantised_modules(model: torch.nn.Module) -> dict[str, str]:

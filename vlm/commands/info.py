@@ -14,7 +14,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: SimpleNamespace, settings: Settings) -> int:
     """Loads the checkpoint as the settings say and prints what it consists of."""
-    from vlm.loading import load, parts  # torch takes seconds: not for `--help`
+    from vlm.loading import load  # torch takes seconds: not for `--help`
+    from vlm.model_parts import parts
 
     language = terminal_language(settings)
     print(say("progress.loading", language), file=sys.stderr)
