@@ -44,6 +44,13 @@ def test_no_weights(folder):
     assert refusal(folder) == "no_weights"
 
 
+def test_weights_that_were_cut_off(folder):
+    whole = (folder / "model.safetensors").read_bytes()
+    for size in (len(whole) - 100, 5000, 3, 0):
+        (folder / "model.safetensors").write_bytes(whole[:size])
+        assert refusal(folder) == "weights_damaged", size
+
+
 def test_an_empty_folder_a_file_and_nothing(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
