@@ -175,12 +175,6 @@ def test_what_only_training_needed_may_be_there(folder, name):
     load(str(folder), quantization="none", dtype="float32")
 
 
-def test_damaged_weights(folder):
-    whole = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    assert refusal(folder) == "cannot_load"
-
-
 def test_an_unknown_device_names_those_here(folder):
     with pytest.raises(SettingError, match="auto, cpu"):
         load(str(folder), device="abacus")
