@@ -13,12 +13,14 @@ from collections.abc import Iterator
 import httpx2  # what huggingface_hub asks with
 import huggingface_hub.errors as hub_errors
 import torch
+from safetensors import SafetensorError
 
 from vlm import memory
 from vlm.errors import ModelError, VLMError
 
 CAUSES: dict[tuple[type[Exception], ...], str] = {
     (pickle.UnpicklingError,): "pickled_code",
+    (SafetensorError,): "weights_damaged",
     (hub_errors.GatedRepoError,): "hub_gated",  # before the next, whose kind it is
     (hub_errors.RepositoryNotFoundError,): "hub_missing",
     (hub_errors.RemoteEntryNotFoundError,): "hub_file_missing",

@@ -332,8 +332,8 @@ class ModelSlot:
     def held(self) -> Held | None:
         """See `Holds.held`; None where no model is here, or one that runs elsewhere."""
         with self._changed:
-            here = self._there and isinstance(self._backend, Holds)
-            return self._backend.held() if here else None
+            backend = self._backend if self._there else None
+            return backend.held() if isinstance(backend, Holds) else None
 
     def opened(self) -> Backend:
         """The model that is there, waiting for it if need be. Raises why there is none."""

@@ -196,8 +196,8 @@ def largest_that_fits(rows: Sequence[Row], below: float = math.inf) -> Row | Non
 def found(rows: Sequence[Row], text: str) -> list[Row]:
     """The rows of the list that somebody looks for, by title, family or hub id in any spelling.
 
-    "internvl 1.5", "InternVL-Chat" and "minicpmv2.6" find what they mean; where no row has all the
-    words, those that look most like them are found, and maybe none.
+    Capitals and signs do not count, and words may stand in any order: "name 1.5" finds Name-V1-5.
+    Where no row has all the words, those that look most like them are found, and maybe none.
     """
     words = [_plain(word) for word in re.split(r"[\s/_-]+", text)]
     every = [row for row in rows if all(word in _spelled(row.checkpoint) for word in words)]

@@ -70,6 +70,7 @@ FILES = (
 @pytest.mark.parametrize("error", [*NAMES, *FILES], ids=lambda error: error.key)
 def test_what_no_other_try_mends_leads_to_the_name_that_was_meant(error: ModelError) -> None:
     assert offered(error, "qwen/qwen3-vl-4b-instruct-gguf") == [(LARGEST, "none")]
+    assert offered(error, "paligemma-3b-mix") == [(KEPT, "none")]
     assert offered(error, "Qwen 3 VL") == [(LARGEST, "none")]
     assert offered(error, "pokcet") == [("pocket", "none")]
     assert offered(error, "pokcet", here="pocket") == [("pocket", "none")]

@@ -346,6 +346,7 @@ MODEL_ERRORS = (
     "hub_missing",
     "file_missing",
     "file_damaged",
+    "weights_damaged",
     "tensors_missing",
     "no_such_checkpoint",
 )

@@ -10,7 +10,7 @@ from typing import Any
 from vlm import families
 from vlm.errors import VLMError
 from vlm.families import common
-from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, closest, found, largest_that_fits
+from vlm.picker import FEWER_BITS, LOADING_ERRORS, Row, found, largest_that_fits
 from vlm.report import byte_words
 from vlm.settings import Settings
 from vlm.sources import page_of
@@ -60,7 +60,7 @@ def ways_on(
     at_hand = [row for row in fitting if row.here]
     if key in (*WRONG_NAMES, *WRONG_FILES):
         names = [row for row in rows if row.checkpoint.name != model]
-        like = closest(model, names) or (found(names, model)[:2] if model.strip() else [])
+        like = found(names, model)[:3] if model.strip() else []
         if like:
             return _instead(like, language)
         ways = _on_this_machine(largest_that_fits(at_hand), others, here, language)

@@ -56,6 +56,11 @@ CHECKPOINT_ERRORS: Mapping[str, tuple[str, str]] = {
         "{file} cannot be read ({detail}). Download it again.",
         "无法读取 {file}（{detail}）。请重新下载。",
     ),
+    "error.weights_damaged": (
+        "A file of weights of {source} is damaged or not whole, so it cannot be read. Download or "
+        "copy it again.",
+        "{source} 的某个权重文件已损坏或不完整，无法读取。请重新下载或复制。",
+    ),
     "error.tensors_missing": (
         "{folder} holds {found} tensors, but {expected} are expected; missing: {names}. Download "
         "the checkpoint again.",
