@@ -152,20 +152,27 @@ def test_layers_of_shapes_that_only_a_gpu_takes_answer_on_a_cpu(
     assert (cosine > 0.9).all()
 
 
-# ---- compressed-tensors ----
+# ---- small on disk alone ----
 
 
-@pytest.mark.parametrize("scheme", quantised.SCHEMES)
-def test_compressed_tensors_are_unpacked_while_loading(
+BLOCKS = "8-bit floats in blocks"
+
+
+@pytest.mark.parametrize("scheme", [*quantised.SCHEMES, BLOCKS])
+def test_what_is_small_on_disk_alone_is_unpacked_while_loading(
     wide: Path, tmp_path: Path, scheme: str
 ) -> None:
-    folder = quantised.compress(wide, tmp_path / "compressed", scheme)
+    folder, kind = tmp_path / "small", "fp8" if scheme == BLOCKS else "compressed-tensors"
+    if scheme == BLOCKS:
+        quantised.scale_blocks(wide, folder)
+    else:
+        quantised.compress(wide, folder, scheme)
     stored = prequantized.stored_bytes(str(folder))
     loaded = load(str(folder), device="cpu")
     whole = load(str(wide), quantization="none", device="cpu").model
     held = bits.held_bytes(loaded.model)
-    assert loaded.quantization == "compressed-tensors"
-    assert loaded.precision == "bf16 (compressed-tensors)"
+    assert loaded.quantization == kind
+    assert loaded.precision == f"bf16 ({kind})"
     assert held == bits.held_bytes(whole) > 1.7 * stored
     assert parts(loaded.model) == parts(whole)
     _assert_rounded(loaded.model, whole, scheme)
@@ -173,14 +180,14 @@ def test_compressed_tensors_are_unpacked_while_loading(
     assert bits.held_bytes(loaded.model) == held  # nothing is unpacked by the first answer
 
     plan = blueprint.read(str(folder), device="cpu")
-    assert plan.precisions == ("compressed-tensors",)
-    estimate = plan.estimate("compressed-tensors", Workload(images=0))
+    assert plan.precisions == (kind,)
+    estimate = plan.estimate(kind, Workload(images=0))
     assert (estimate.weights, estimate.precision) == (held, loaded.precision)
 
 
 def _assert_rounded(model: torch.nn.Module, whole: torch.nn.Module, scheme: str) -> None:
     """Every layer of the decoder has its weights to half a step; all others are the same."""
-    _, weights = quantised.SCHEMES[scheme]
+    _, weights = quantised.SCHEMES.get(scheme, quantised.SCHEMES["8-bit floats"])
     levels = 2 ** (weights["num_bits"] - 1) - 1 if weights["type"] == "int" else 2**3
     different = 0
     for (name, one), other in zip(model.named_parameters(), whole.parameters(), strict=True):

@@ -47,8 +47,11 @@ PLAIN_LAYERS = {"bitsandbytes": "llm_int8_skip_modules", "compressed-tensors": "
 OTHERS_PLAIN_LAYERS = "modules_to_not_convert"
 """The same for all other methods that have such a list."""
 
-UNPACKED = ("compressed-tensors",)
-"""Methods whose weights are small on disk only: transformers unpacks them to 16 bits."""
+UNPACKED = ("compressed-tensors", "fp8")
+"""Methods whose weights are small on disk only: they are unpacked to 16 bits on the way in.
+
+transformers unpacks the first within the first answer at the latest, and the second wherever its
+kernels, which it would fetch from the hub, cannot run."""
 
 _QUANTISED = re.compile(
     r"(.+)\.(?:weight_packed|weight_scale|weight_scale_inv|qweight|SCB|weight\.absmax)"
@@ -147,8 +150,8 @@ def to_read(
     if quantised:
         key = PLAIN_LAYERS.get(_method(facts), OTHERS_PLAIN_LAYERS)
         facts[key] = sorted({*(facts.get(key) or ()), *(_linear_layers(model) - set(quantised))})
-    if _method(facts) in UNPACKED:  # or it would be done within the first answer
-        facts["dequantize"] = len(facts.get("config_groups") or ()) == 1
+    if _method(facts) in UNPACKED:  # of layers that are packed in several ways it takes but one
+        facts["dequantize"] = len(facts.get("config_groups") or ()) < 2
     changed.quantization_config = facts
     return changed
 

@@ -90,6 +90,28 @@ def pack_as_awq(source: Path, folder: Path, plain: list[str]) -> Path:
     return set_quantization(folder, **facts)
 
 
+def scale_blocks(source: Path, folder: Path) -> Path:
+    """Writes a LLaVA checkpoint with 8-bit floats that have a scale a block, as "fp8"."""
+    shutil.copytree(source, folder)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in load_file(source / "model.safetensors").items():
+        if "language_model.model.layers" in name and name.endswith("proj.weight"):
+            rows, columns = (size // GROUP for size in tensor.shape)
+            blocks = tensor.float().view(rows, GROUP, columns, GROUP)
+            scale = blocks.abs().amax((1, 3)) / torch.finfo(torch.float8_e4m3fn).max
+            packed = (blocks / scale[:, None, :, None]).view(tensor.shape)  # (out, in)
+            tensors[name] = packed.to(torch.float8_e4m3fn)
+            tensors[f"{name}_scale_inv"] = scale  # (blocks of out, blocks of in)
+        else:
+            tensors[name] = tensor.to(torch.bfloat16)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    facts = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic"}
+    plain = ["lm_head", "vision_tower", "multi_modal_projector"]
+    return set_quantization(
+        folder, **facts, weight_block_size=[GROUP, GROUP], modules_to_not_convert=plain
+    )
+
+
 def set_quantization(folder: Path, **facts: Any) -> Path:
     """Changes what a checkpoint's configuration says about how it is quantised."""
     config = json.loads((folder / "config.json").read_text())
