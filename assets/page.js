@@ -21,20 +21,22 @@ window.diptych = (() => {
             `[data-${name}="${CSS.escape(value)}"]`).join('');
         const holder = button.closest('#composer .strip-holder, #notice');
         const started = performance.now();
-        let gone = null, over = false;
+        let gone = null, taken = null, over = false;
         for (const kind of ['pointerdown', 'keydown'])  // somebody goes on by themselves
             document.addEventListener(kind, () => { over = true; }, {once: true, capture: true});
         const restore = () => {
             const now = performance.now(), active = document.activeElement;
             const box = find('#message textarea');
             if (!button.isConnected) gone ??= now;
-            // The box takes the focus by itself whenever it is filled.
-            const lost = active === document.body || (holder && active === box);
+            // The box takes the focus by itself whenever it is filled, at times twice; later it is meant.
+            const inBox = holder && active === box;
+            if (inBox) taken ??= now;
+            if (inBox && now - taken > 500) over = true;
+            const lost = active === document.body || inBox;
             if (lost && !over && (gone !== null || active === box)) {
                 const again = find(`button${data}`);
                 const alike = holder?.querySelectorAll(`button[data-act="${button.dataset.act}"]`);
                 if (again) again.focus();
-                if (again && active === box) over = true;  // once: the next time it is meant
                 else if (holder && gone !== null && now - gone > 300) (alike[alike.length - 1] ?? box)?.focus();
             }
             if (!over && (gone === null ? now - started < 10000 : now - gone < 1000))

@@ -75,11 +75,11 @@ def test_freed_memory_goes_back_while_loading() -> None:
     with memory.exact_pages():
         kept, freed = [], []
         for _ in range(60):  # one after the other, as tensors and their sources do
-            freed.append(torch.ones(2 << 20, dtype=torch.uint8))
+            freed.append(torch.ones(8 << 20, dtype=torch.uint8))
             kept.append(torch.ones(1 << 10, dtype=torch.uint8))
         full = process.memory_info().rss
         freed.clear()
-        assert full - process.memory_info().rss > 100e6
+        assert full - process.memory_info().rss > 400e6  # of 503; other threads are at work too
     assert len(kept) == 60
 
 
