@@ -30,7 +30,6 @@ from vlm.loading import (
     empty_model,
     open_checkpoint,
     precision_name,
-    weight_bytes_of_stored,
 )
 from vlm.messages import Image
 from vlm.model_errors import model_errors
@@ -164,10 +163,15 @@ class Blueprint:
 
     def _weights(self, quantization: str) -> int:
         if self.quantization != "none":
-            kind = self.quantization
-            with model_errors(self.source), asking_nobody_in_vain(self.source):
-                return weight_bytes_of_stored(self._model, self.source, kind, self.dtype)
+            return self._stored_weights
         return bits.weight_bytes(self._model, quantization, self.dtype, self.device)
+
+    @cached_property
+    def _stored_weights(self) -> int:
+        """Of files that are quantised already; the hub may have to be asked for their headers."""
+        kind = self.quantization
+        with model_errors(self.source), asking_nobody_in_vain(self.source):
+            return prequantized.weight_bytes(self._model, self.source, kind, self.dtype)
 
     def _loading(self, quantization: str) -> int:
         """What is there besides the weights while they come in.

@@ -182,7 +182,7 @@ def _fill(
     if stored is not None:
         prequantized.check_stored(source, stored, quantization)
         quantization = stored
-        needed = weight_bytes_of_stored(skeleton, source, stored, dtype)
+        needed = prequantized.weight_bytes(skeleton, source, stored, dtype)
         intended, settings = prequantized.quantised_layers(skeleton, source), None
         config = prequantized.to_read(opened.config, skeleton, intended)
         opened = replace(opened, config=config)
@@ -200,22 +200,6 @@ def _fill(
     if intended and stored is None:
         memory.drop_pages_between(bits.held_storages(model).items())
     return model, quantization
-
-
-def weight_bytes_of_stored(
-    skeleton: PreTrainedModel, source: str, kind: str, dtype: torch.dtype
-) -> int:
-    """Bytes of the weights of a checkpoint that is quantised already, once loaded.
-
-    Args:
-        skeleton: its model on the meta device.
-        source: the folder or hub id.
-        kind: as `prequantized.stored_kind` says.
-        dtype: of what is not quantised.
-    """
-    if kind in prequantized.UNPACKED:
-        return bits.weight_bytes(skeleton, "none", dtype)
-    return prequantized.stored_bytes(source)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
+from vlm import quantization as bits
 from vlm.errors import ModelError
 from vlm.families import common
 
@@ -53,9 +54,7 @@ UNPACKED = ("compressed-tensors", "fp8")
 transformers unpacks the first within the first answer at the latest, and the second wherever its
 kernels, which it would fetch from the hub, cannot run."""
 
-_QUANTISED = re.compile(
-    r"(.+)\.(?:weight_packed|weight_scale|weight_scale_inv|qweight|SCB|weight\.absmax)"
-)
+_QUANTISED = re.compile(r"(.+)\.(?:weight_packed|weight_scale|qweight|SCB|weight\.absmax)")
 """Tensors that only a quantised layer has: of compressed-tensors, of 8-bit floats in blocks, of
 GPTQ and AWQ, of bitsandbytes in 8 and 4 bits."""
 
@@ -175,6 +174,20 @@ def _in_model(modules: Collection[str], model: PreTrainedModel) -> Iterator[str]
 
 
 # ---- bytes ----
+
+
+def weight_bytes(model: PreTrainedModel, source: str, kind: str, dtype: torch.dtype) -> int:
+    """Bytes of a checkpoint's parameters, scales and buffers once loaded.
+
+    Args:
+        model: of its configuration, on the meta device.
+        source: the folder or hub id.
+        kind: as `stored_kind` says.
+        dtype: of what is not quantised.
+    """
+    if kind in UNPACKED:
+        return bits.weight_bytes(model, "none", dtype)
+    return stored_bytes(source)
 
 
 def stored_bytes(source: str) -> int:

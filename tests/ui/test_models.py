@@ -136,27 +136,6 @@ def test_what_is_loaded_can_be_loaded_in_other_numbers(serve_models, open_tab):
     expect(row(tab, "Pocket 135M").get_by_role("button")).to_have_text("Load in fp32")
 
 
-def test_a_precision_chosen_while_a_model_loads_is_that_of_the_list(
-    serve_models, open_tab, opening
-):
-    """What began before it was chosen must not draw the list in the one before."""
-    tab = open_tab(serve_models().address)
-    go_to(tab)
-    precision, head = tab.find("#quantization"), tab.find("#fit-table thead")
-    precision.get_by_label("16 bit").check()
-    expect(head).to_contain_text("16 bit")
-    opening.go.clear()
-    other = row(tab, "PaliGemma 3B mix 224")
-    other.get_by_role("button").click()
-    tab.find("#load-progress .loading").wait_for()
-    precision.get_by_label("4 bit", exact=True).check()
-    expect(head).to_contain_text("4 bit")
-    opening.go.set()
-    expect(other).to_contain_text("loaded in bf16")  # drawn anew
-    expect(head).to_contain_text("On this machine, 4 bit")
-    expect(other.get_by_role("button")).to_have_text("Load in 4 bit")
-
-
 @pytest.mark.parametrize("slow", ["none", "nf4"])
 def test_the_list_is_that_of_the_precision_chosen_last(slow, serve_models, open_tab, monkeypatch):
     """Also where the one before takes longer to judge: of the opened tab, or chosen there."""

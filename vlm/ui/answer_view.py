@@ -88,28 +88,24 @@ def _tools(answered: Answered, found: Explanation | None, language: str) -> str:
     methods = "".join(
         f'<button type="button" class="segment" data-act="look" data-method="{name}" '
         f'aria-pressed="{str(found is not None and name == answered.method).lower()}" '
-        f'aria-describedby="looked-by-{name}">'
+        f'aria-describedby="looked-why-{name}">'
         f"{escaped(say(f'looked.by.{name}', language))}</button>"
         for name in METHODS
     )
-    whys = [
-        f'<span id="looked-by-{name}"><b>{escaped(say(f"looked.by.{name}", language))}</b> '
-        f"{escaped(say(f'looked.by.{name}.why', language, count=count))}</span>"
-        for name in METHODS
-    ]
-    why = f'<p class="quiet">{" ".join(whys)}</p>'
+    why = f'<p class="quiet">{_whys("looked.by", METHODS, language, count=count)}</p>'
     label = escaped(say("looked.by", language))
     drawn = f'<div class="segments" role="group" aria-label="{label}">{methods}</div>'
     if found is not None and found.sights and answered.method == "attention":
         drawn += _views(language)
-        why += _views_explained(language)
+        # the style sheet shows that of the pressed button
+        why += f'<p class="quiet looked-view">{_whys("looked", VIEWS, language)}</p>'
     return f'<div class="looked-tools">{drawn}</div>{why}'
 
 
 def _views(language: str) -> str:
     buttons = "".join(
         f'<button type="button" class="segment" data-map="{name}" '
-        f'aria-pressed="{str(name == VIEWS[0]).lower()}" aria-describedby="looked-map-{name}">'
+        f'aria-pressed="{str(name == VIEWS[0]).lower()}" aria-describedby="looked-why-{name}">'
         f"{escaped(say(f'looked.{name}', language))}</button>"
         for name in VIEWS
     )
@@ -117,15 +113,14 @@ def _views(language: str) -> str:
     return f'<div class="segments" role="group" aria-label="{label}">{buttons}</div>'
 
 
-def _views_explained(language: str) -> str:
-    """What each of a word's two maps is; the style sheet shows that of the pressed button."""
-    whys = "".join(
-        f'<span id="looked-map-{name}" data-of="{name}">'
-        f"<b>{escaped(say(f'looked.{name}', language))}</b> "
-        f"{escaped(say(f'looked.{name}.why', language))}</span>"
-        for name in VIEWS
+def _whys(key: str, names: Sequence[str], language: str, **facts: object) -> str:
+    """What each of a group of buttons does, told after its name; the buttons point to it."""
+    return " ".join(
+        f'<span id="looked-why-{name}" data-of="{name}">'
+        f"<b>{escaped(say(f'{key}.{name}', language))}</b> "
+        f"{escaped(say(f'{key}.{name}.why', language, **facts))}</span>"
+        for name in names
     )
-    return f'<p class="quiet looked-view">{whys}</p>'
 
 
 # ---- what was found out ----
